@@ -75,6 +75,12 @@ class RunFailed(QrError, RuntimeError):
     exit_code = 6
 
 
+class Interrupted(QrError):
+    """Ctrl-C or SIGTERM; what was done so far is saved (exit 130)."""
+
+    exit_code = 130
+
+
 def near(word: str, names: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest of `names`, or nothing."""
     found = get_close_matches(word.lower(), list(names), n=1, cutoff=0.6)

@@ -1,0 +1,1 @@
+"""Networks that attention goes into, by name (imports no torch)."""

@@ -1,0 +1,186 @@
+"""The recipes of this room: training and evaluating an image classifier with attention.
+
+Defaults are those of ours for `shapes` (short runs on a CPU); the authors' are in recipe files.
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from qr_cli.attention.backbones.names import check_arch
+from qr_cli.attention.grammar import check_module
+from qr_cli.engine.recipe import Loader, Optim, Recipe, Run, Schedule, Section, TrainRecipe
+from qr_cli.errors import UsageError
+
+
+def _checked(value: str, check: object) -> str:
+    try:
+        return str(check(value))  # type: ignore[operator]
+    except UsageError as error:
+        raise ValueError(error.message) from error
+
+
+class Model(Section):
+    """The network."""
+
+    arch: Annotated[
+        str,
+        AfterValidator(lambda v: _checked(v, check_arch)),
+        Field(description="Backbone: resnet20, torchvision:resnet50, .."),
+    ] = "resnet20"
+    module: Annotated[
+        str,
+        AfterValidator(lambda v: _checked(v, check_module)),
+        Field(description="Attention: none, se, lsas(se,order=2), .."),
+    ] = "se"
+    stages: Annotated[
+        str,
+        Field(
+            pattern=r"^(auto|all|last|last2|\d+(,\d+)*)$",
+            description="Stages with attention: auto, all, last, last2 or 1,3.",
+        ),
+    ] = "auto"
+    blocks: Annotated[
+        str | None,
+        Field(pattern=r"^[01 ,]+$", description="Blocks with attention: one 0 or 1 each."),
+    ] = None
+    place: Annotated[
+        Literal["auto", "branch", "stage-end"], Field(description="Where in a stage:")
+    ] = "auto"
+    identity_start: Annotated[
+        Literal["auto", "yes", "no"],
+        Field(description="Attention starts as the identity; auto: on weights:"),
+    ] = "auto"
+    replace: Annotated[bool, Field(description="Replace attention that is there.")] = False
+    weights: Annotated[
+        str | None,
+        Field(description="Start from torchvision, timm, FILE or official:FILE."),
+    ] = None
+    checkpoint: Annotated[
+        str | None, Field(description="Start from the weights of a run of ours.")
+    ] = None
+    reset_head: Annotated[bool, Field(description="Do not load the classifier.")] = False
+    num_classes: Annotated[
+        int | None, Field(ge=2, description="Classes; default: those of the data.")
+    ] = None
+    freeze: Annotated[
+        Literal["none", "backbone"], Field(description="What is not trained:")
+    ] = "none"
+
+
+class Data(Section):
+    """The images."""
+
+    data: Annotated[
+        str, Field(min_length=1, description="Source: shapes, cifar10, npz:F, folder:D, PATH.")
+    ] = "shapes"
+    test_data: Annotated[
+        str | None, Field(description="Source of the test images; default: its own.")
+    ] = None
+    val: Annotated[
+        str | None, Field(description="Share of the training images, or a source.")
+    ] = None
+    data_root: Annotated[
+        str | None, Field(description="Folder of downloads; default: $QR_DATA or cache.")
+    ] = None
+    download: Annotated[bool, Field(description="Fetch what is missing.")] = False
+    image_size: Annotated[int | None, Field(ge=8, description="Side in pixels.")] = None
+    augment: Annotated[
+        Literal["auto", "crop-flip", "flip", "none", "imagenet"],
+        Field(description="Changes to training images; auto: by source:"),
+    ] = "auto"
+    normalize: Annotated[
+        Literal["auto", "cifar", "imagenet", "half", "data"],
+        Field(description="Mean and deviation; auto: by source:"),
+    ] = "auto"
+    limit_train: Annotated[
+        int | None, Field(ge=1, description="Use so many training images.")
+    ] = None
+    memory_limit: Annotated[
+        float, Field(gt=0, description="GiB of decoded images kept in memory.")
+    ] = 4.0
+    skip_bad: Annotated[bool, Field(description="Count damaged files and go on.")] = False
+
+
+class Loss(Section):
+    """What is minimised."""
+
+    aux_weight: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=0)],
+        Field(description="Weight of auxiliary losses; auto: 0.1 if any."),
+    ] = "auto"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="Label smoothing.")] = 0.0
+
+
+class AttentionOptim(Optim):
+    """How the weights are updated."""
+
+    attn_lr_scale: Annotated[
+        Literal["auto"] | Annotated[float, Field(gt=0)],
+        Field(description="Rate factor of attention; auto: 1, or 10 on weights."),
+    ] = "auto"
+
+
+class Attention(TrainRecipe):
+    """An image classifier with an attention module."""
+
+    task: Literal["attention"] = "attention"
+    model: Model = Model()
+    data: Data = Data()
+    loss: Loss = Loss()
+    optim: AttentionOptim = AttentionOptim()
+    schedule: Schedule = Schedule()
+    loader: Loader = Loader()
+    run: Run = Run()
+
+    @property
+    def run_name(self) -> str:
+        """Return the run folder's name: ``--name``, or the module and the seed."""
+        module = "".join(c if c.isalnum() or c in "._" else "-" for c in self.model.module)
+        return self.run.name or f"{module.strip('-')}-s{self.run.seed}"
+
+
+class Target(Section):
+    """What is evaluated."""
+
+    runs: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Run folders or checkpoints.",
+            json_schema_extra={"argument": "RUN.."},
+        ),
+    ] = ()
+    which: Annotated[
+        Literal["last", "best"], Field(description="Which checkpoint of a run:")
+    ] = "last"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Field(description="Arithmetic; auto: that of the run:"),
+    ] = "auto"
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], Field(description="Where to compute:")
+    ] = "auto"
+    eval_batch_size: Annotated[
+        int | None, Field(ge=1, description="Images per step; default: that of the run.")
+    ] = None
+
+
+class EvalData(Section):
+    """The images."""
+
+    data: Annotated[
+        str | None, Field(description="Source of the images; default: that of the run.")
+    ] = None
+    data_root: Annotated[str | None, Field(description="Folder of downloads.")] = None
+    download: Annotated[bool, Field(description="Fetch what is missing.")] = False
+
+
+class AttentionEval(Recipe):
+    """Evaluation of trained image classifiers."""
+
+    task: Literal["attention"] = "attention"
+    target: Target = Target()
+    data: EvalData = EvalData()

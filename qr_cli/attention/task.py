@@ -1,0 +1,272 @@
+"""The training task of this room: classify images, and measure on a test split each epoch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qr_cli.attention.augment import Fetch, augment_for, normalization
+from qr_cli.attention.data import ImageSet, read
+from qr_cli.attention.insert import collect_aux_loss, iter_attention
+from qr_cli.attention.metrics import classification
+from qr_cli.attention.recipe import Attention
+from qr_cli.attention.summary import build, reading
+from qr_cli.attention.weights import Weights, load_state
+from qr_cli.engine.checkpoint import read_card, read_weights, resolve
+from qr_cli.engine.loader import Loader, in_order
+from qr_cli.engine.optim import build_optimizer, build_schedule
+from qr_cli.engine.task import Best, Models, Parts, Record, Update
+from qr_cli.errors import DataError, WeightsError
+
+if TYPE_CHECKING:
+    from qr_cli.engine.report import Plot
+
+log = logging.getLogger(__name__)
+
+_AUX_WEIGHT = 0.1  # of the auxiliary loss, under "auto"; SPEM's own value
+_ATTENTION_RATE = 10.0  # of attention under identity start; 1 lets s hardly move
+
+
+class AttentionTask:
+    """Image classification with attention.
+
+    Args:
+        recipe: what to train. Reads the data at once.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+
+    name = "attention"
+    unit = "images"
+
+    def __init__(self, recipe: Attention) -> None:
+        self.recipe = recipe
+        splits = read(recipe.data.data, **reading(recipe.data))
+        if splits.train is None or not len(splits.train):
+            raise DataError(f"{splits.source} has no training images", hint="qr list data")
+        self.source, self.train_set = splits.source, splits.train
+        self.measured: dict[str, ImageSet] = {"test": splits.test}
+        if splits.val is not None:
+            self.measured["val"] = splits.val
+        self.best = Best("val_top1" if splits.val else "test_top1", "max")
+        self.mean, self.std = normalization(
+            recipe.data.data, self.train_set, recipe.data.normalize
+        )
+        self.model = self._build()
+        attention = [module for _, _, _, module in iter_attention(self.model)]
+        self.attention = {id(p): p for module in attention for p in module.parameters()}
+        self.frozen: list[nn.Module] = []
+        weight = recipe.loss.aux_weight
+        has_aux = bool(collect_aux_loss(self.model).requires_grad)
+        self.aux_weight = (_AUX_WEIGHT if has_aux else 0.0) if weight == "auto" else weight
+
+    def parts(self, *, rank: int, world: int) -> Parts:
+        """Return the network, one optimiser, one schedule and the training batches."""
+        recipe = self.recipe
+        loader = Loader(
+            self._fetch(self.train_set, train=True),
+            len(self.train_set),
+            seed=recipe.run.seed,
+            rank=rank,
+            world=world,
+            **recipe.loader.model_dump(exclude={"eval_batch_size"}),
+        )
+        if not len(loader):
+            raise DataError(
+                f"{len(self.train_set)} training images make no batch of "
+                f"{recipe.loader.batch_size}",
+                hint="a smaller --batch-size, or --no-drop-last",
+            )
+        trained = self._freeze()
+        optim = recipe.optim
+        optimizer = build_optimizer(
+            optim.optimizer,
+            [p for p in trained if id(p) not in self.attention],
+            scaled=[p for p in trained if id(p) in self.attention],
+            scale=self._attention_rate(),
+            **optim.model_dump(exclude={"optimizer", "clip_norm", "attn_lr_scale"}),
+        )
+        schedule = recipe.schedule
+        epochs = schedule.epochs * len(loader)
+        scheduler = build_schedule(
+            schedule.schedule,
+            optimizer,
+            total_steps=min(schedule.max_steps or epochs, epochs),
+            epoch_steps=len(loader),
+            **schedule.model_dump(include={"milestones", "gamma", "warmup_epochs"}),
+        )
+        return Parts({"main": self.model}, {"main": optimizer}, loader, {"main": scheduler})
+
+    def step(self, models: Models, batch: tuple[Tensor, Tensor]) -> Iterator[Update]:
+        """Yield the one update of a batch: cross-entropy and weighted auxiliary losses."""
+        images, labels = batch
+        model = models["main"]
+        for module in self.frozen:
+            module.eval()
+        logits = model(images).float()
+        ce = F.cross_entropy(logits, labels, label_smoothing=self.recipe.loss.label_smoothing)
+        top1 = (logits.argmax(1) == labels).float().mean()
+        metrics = {"ce": ce, "train_top1": top1}
+        loss = ce
+        if self.aux_weight:
+            metrics["aux"] = collect_aux_loss(model)
+            loss = ce + self.aux_weight * metrics["aux"]
+        yield Update(loss, metrics)
+
+    def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
+        """Yield one record with the figures of every measured split."""
+        record: Record = {}
+        for split, images in self.measured.items():
+            batches = in_order(
+                self._fetch(images, train=False),
+                len(images),
+                batch_size=self.recipe.loader.eval_batch_size,
+                rank=accelerator.process_index,
+                world=accelerator.num_processes,
+            )
+            figures = classification(models["main"], batches, accelerator)
+            record |= {f"{split}_{name}": value for name, value in figures.items()}
+        yield record
+
+    def describe(self) -> Record:
+        """Return model.json: enough to build the network and to repeat its evaluation."""
+        recipe, height, width = self.recipe, *self._size()
+        return {
+            "task": self.name,
+            "arch": recipe.model.arch,
+            "module": recipe.model.module,
+            "stages": recipe.model.stages,
+            "blocks": recipe.model.blocks,
+            "place": recipe.model.place,
+            "identity_start": self._identity_start(),
+            "num_classes": recipe.model.num_classes or len(self.train_set.classes),
+            "classes": list(self.train_set.classes),
+            "input_size": [3, height, width],
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "seed": recipe.run.seed,
+            "evaluation": {
+                **recipe.data.model_dump(
+                    include={"data", "test_data", "val", "data_root", "image_size", "skip_bad"}
+                ),
+                "batch_size": recipe.loader.eval_batch_size,
+                "precision": recipe.run.precision,
+                "channels_last": recipe.run.channels_last,
+            },
+        }
+
+    def result(self, epochs: Sequence[Record]) -> Record:
+        """Return last and best figures; a best one says on which split it was chosen."""
+        if not epochs:
+            return {}
+        best = max(epochs, key=lambda record: record[self.best.metric])
+        return {
+            "last_top1": epochs[-1]["test_top1"],
+            "best_top1": best["test_top1"],
+            "best_epoch": best["epoch"],
+            "best_selected_on": self.best.metric.removesuffix("_top1"),
+            "data": self.source,
+            "data_sha256": self.measured["test"].sha256(),
+            "data_note": self.measured["test"].note,
+        }
+
+    def lead(self) -> str:
+        """Return what the run is, in a sentence."""
+        model = self.recipe.model
+        what = "no attention" if model.module == "none" else model.module
+        return (
+            f"{model.arch} with {what} on {self.source}: {len(self.train_set):,} training and "
+            f"{len(self.measured['test']):,} test images, {len(self.train_set.classes)} classes."
+        )
+
+    def plots(self, records: Sequence[Record]) -> list[Plot]:
+        """Return the curves."""
+        from qr_cli.attention.plots import training_plots
+
+        return training_plots(list(records))
+
+    def _build(self) -> nn.Module:
+        """Build the network, with the weights the recipe starts from."""
+        model, classes = self.recipe.model, len(self.train_set.classes)
+        if model.num_classes is not None and model.num_classes < classes:
+            raise DataError(
+                f"--num-classes: {model.num_classes} is less than the {classes} classes of "
+                f"{self.source}",
+                hint=f"--num-classes {classes}",
+            )
+        net = build(self.recipe, classes, image_size=self._size())
+        if model.checkpoint is not None:
+            load_checkpoint(net, model.checkpoint, reset_head=model.reset_head)
+        return net
+
+    def _size(self) -> tuple[int, int]:
+        if isinstance(self.train_set.images, Tensor):
+            height, width = self.train_set.images.shape[-2:]
+            return int(height), int(width)
+        side = self.recipe.data.image_size or 224
+        return side, side
+
+    def _fetch(self, images: ImageSet, *, train: bool) -> Fetch:
+        augment = self.recipe.data.augment
+        return Fetch(
+            images,
+            augment=augment_for(self.recipe.data.data) if augment == "auto" else augment,
+            mean=self.mean,
+            std=self.std,
+            seed=self.recipe.run.seed,
+            train=train,
+            image_size=self.recipe.data.image_size,
+            channels_last=self.recipe.run.channels_last,
+        )
+
+    def _identity_start(self) -> bool:
+        from qr_cli.attention.modules.identity import IdentityStart
+
+        return any(isinstance(m, IdentityStart) for m in self.model.modules())
+
+    def _attention_rate(self) -> float:
+        scale = self.recipe.optim.attn_lr_scale
+        if scale == "auto":
+            return _ATTENTION_RATE if self._identity_start() else 1.0
+        return scale
+
+    def _freeze(self) -> list[nn.Parameter]:
+        """Freeze what the recipe says; return the parameters that are trained."""
+        if self.recipe.model.freeze == "backbone":
+            head = {id(p) for p in _classifier(self.model).parameters()}
+            for parameter in self.model.parameters():
+                parameter.requires_grad_(id(parameter) in self.attention or id(parameter) in head)
+            self.frozen = [
+                m
+                for m in self.model.modules()
+                if isinstance(m, nn.modules.batchnorm._BatchNorm)
+                and not any(p.requires_grad for p in m.parameters(recurse=False))
+            ]
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+
+def load_checkpoint(net: nn.Module, run: str, *, reset_head: bool) -> Mapping[str, Any]:
+    """Load the weights of a run of ours into `net` and return its model.json.
+
+    Raises:
+        WeightsError: there is no checkpoint, or its weights do not fit.
+    """
+    folder = resolve(Path(run))
+    card = read_card(folder)
+    if card.get("task") != "attention":
+        raise WeightsError(f"{folder} is a checkpoint of {card.get('task')}, not of attention")
+    load_state(net, Weights(read_weights(folder), str(folder)), reset_head=reset_head)
+    return card
+
+
+def _classifier(model: nn.Module) -> nn.Module:
+    """Return the last linear layer."""
+    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]

@@ -1,0 +1,94 @@
+"""The root command, and the only try/except of the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from qr_cli import __version__
+from qr_cli.cli.lazy import Stub, lazy_app
+from qr_cli.cli.output import out
+from qr_cli.errors import EnvironmentFault, Interrupted, QrError, UsageError
+
+_DO, _LOOK = "Do", "Look"
+app = lazy_app(
+    {
+        "train": Stub("qr_cli.cli.train:app", "Train a model from a recipe or from flags.", _DO),
+        "eval": Stub("qr_cli.cli.eval:app", "Evaluate and compare what was trained.", _DO),
+        "fuse": Stub("qr_cli.cli.planned:fuse", "Fuse a hyper- with a multispectral image.", _DO),
+        "generate": Stub("qr_cli.cli.planned:generate", "Draw what a sentence says.", _DO),
+        "solve-geo": Stub("qr_cli.cli.planned:solve_geo", "Solve a geometry problem.", _DO),
+        "handoff": Stub("qr_cli.cli.planned:handoff", "Decide when a human takes over.", _DO),
+        "reparam": Stub("qr_cli.cli.planned:reparam", "Fold a network for deployment.", _DO),
+        "data": Stub("qr_cli.cli.planned:data", "Make, convert and check data sets.", _LOOK),
+        "list": Stub("qr_cli.cli.list:app", "List modules, archs, data and recipes.", _LOOK),
+    },
+    help="Train, evaluate and use ten published methods from the command line.",
+    epilog="[bold]Examples[/bold]\n\n  qr train attention --arch resnet20 --module lsas"
+    "\n\n  qr eval attention runs/attention/lsas-s0\n\n  qr list modules --json",
+)
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", show_default=False)
+    ] = False,
+) -> None:
+    """Print the version; commands do the rest."""
+    if version:
+        typer.echo(f"qr {__version__}")
+        raise typer.Exit
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        code = typer.main.get_command(app).main(
+            args=arguments, prog_name="qr", standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        # The reader has gone: say nothing, also not when the interpreter flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (KeyboardInterrupt, typer.Abort):
+        fault: QrError = Interrupted("interrupted")
+    except QrError as error:
+        fault = error
+    except Exception as error:
+        fault = _translate(error)
+        if os.environ.get("QR_DEBUG"):
+            raise
+    out.error(fault)
+    return fault.exit_code
+
+
+def _translate(error: Exception) -> QrError:
+    """Return an error of Typer, the machine or ourselves as a sentence with an exit code."""
+    if isinstance(error, _USAGE):
+        command = error.ctx.command_path if error.ctx else "qr"
+        message = error.format_message().rstrip(".")
+        return UsageError(message[:1].lower() + message[1:], hint=f"{command} --help")
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        return EnvironmentFault("out of memory", hint="halve --batch-size, double --accumulate")
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" {error.filename}" if error.filename else ""
+        return EnvironmentFault(f"cannot use{where}: {error.strerror}")
+    return QrError(
+        f"{type(error).__name__}: {text[:300]} (this is a bug in qr)",
+        hint="set QR_DEBUG=1 to see where",
+    )
+
+
+# Typer's public names include BadParameter only; its base is what every usage fault is.
+_USAGE = typer.BadParameter.__bases__[0]

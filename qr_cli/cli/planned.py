@@ -1,0 +1,27 @@
+"""Commands whose engine is still to come: they say so and exit 5."""
+
+from __future__ import annotations
+
+import typer
+
+from qr_cli.cli.lazy import SETTINGS
+from qr_cli.errors import EnvironmentFault
+
+
+def _planned(name: str) -> typer.Typer:
+    app = typer.Typer(**SETTINGS)
+
+    @app.command(
+        help=f"qr {name} is not part of this version yet.",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def command(ctx: typer.Context) -> None:
+        raise EnvironmentFault(
+            f"qr {name} is not part of this version yet", hint="qr train attention --help"
+        )
+
+    return app
+
+
+fuse, generate, solve_geo = _planned("fuse"), _planned("generate"), _planned("solve-geo")
+handoff, reparam, data = _planned("handoff"), _planned("reparam"), _planned("data")

@@ -1,0 +1,14 @@
+"""`qr train TASK`: from a recipe to a run folder."""
+
+from __future__ import annotations
+
+from qr_cli.cli.lazy import Stub, lazy_app
+
+app = lazy_app(
+    {
+        "attention": Stub(
+            "qr_cli.cli.train_attention:app", "An image classifier with an attention module."
+        ),
+    },
+    help="Train a model. Each run gets a folder with recipe, records, checkpoints and report.",
+)

@@ -1,0 +1,68 @@
+"""One Accelerator per run: device, precision, seeds, trackers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+
+from qr_cli.engine.recipe import Run
+from qr_cli.errors import EnvironmentFault, MissingExtra
+
+_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def make_accelerator(run: Run, folder: Path) -> Accelerator:
+    """Build the Accelerator of a run and seed every generator.
+
+    Args:
+        run: the recipe's run section.
+        folder: where trackers write.
+
+    Raises:
+        EnvironmentFault: the device or precision is not to be had here.
+        MissingExtra: the tracker's package is not installed.
+    """
+    check_device(run.device, run.precision)
+    # Accelerate keeps its settings per process; a second run may ask for others.
+    AcceleratorState._reset_state(reset_partial_state="RANK" not in os.environ)
+    try:
+        accelerator = Accelerator(
+            cpu=run.device == "cpu",
+            mixed_precision=_PRECISION[run.precision],
+            log_with=None if run.tracker == "none" else run.tracker,
+            project_dir=str(folder),
+        )
+    except ImportError as error:
+        raise MissingExtra(run.tracker, "trackers") from error
+    set_seed(run.seed)
+    torch.use_deterministic_algorithms(run.deterministic)
+    torch.backends.cudnn.benchmark = not run.deterministic
+    return accelerator
+
+
+def check_device(device: str, precision: str) -> None:
+    """Raise `EnvironmentFault` when the device or precision is not to be had here."""
+    present = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present[device]:
+        raise EnvironmentFault(f"--device: {device} is not available here", hint="--device cpu")
+    on_cpu = device == "cpu" or (device == "auto" and not (present["cuda"] or present["mps"]))
+    if precision == "fp16" and on_cpu:
+        raise EnvironmentFault(
+            "--precision: fp16 needs a GPU; on a CPU use bf16 or fp32", hint="--precision bf16"
+        )
+
+
+def set_environment(*, deterministic: bool) -> None:
+    """Set what must stand in the environment before torch starts its libraries."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

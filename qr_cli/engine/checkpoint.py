@@ -1,0 +1,250 @@
+"""Checkpoints that are whole or absent.
+
+A checkpoint is written into a hidden sibling, flushed to disk, renamed, and only then do
+``latest.json`` and ``best.json`` point to it and the oldest go. Whenever the process is killed,
+``latest.json`` names a whole checkpoint.
+
+    epoch-0012/  model.safetensors  model.json       enough to use the model
+                 optimizer.bin  random_states_0.pkl  progress.json       enough to go on
+
+The last line's files are written by Accelerate, partly as pickles: they are read on resume only,
+from a run folder of one's own. Using a model reads safetensors and JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
+
+from qr_cli.engine.run import RunFolder, write_text
+from qr_cli.errors import EnvironmentFault, RunFailed, WeightsError
+
+
+@dataclass
+class Progress:
+    """How far a run is; what `Accelerator.save_state` does not keep.
+
+    Attributes:
+        epoch: complete epochs.
+        step: updates made in the whole run.
+        epoch_step: updates made in the current epoch.
+        sums: metric sums of the current epoch over this run's samples, "n" their number.
+        best: the best figure so far and its epoch.
+        stale: epochs since then.
+        position: length of metrics.jsonl, in bytes.
+        schedulers: state of each schedule.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    epoch_step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    best: float | None = None
+    best_epoch: int = 0
+    stale: int = 0
+    position: int = 0
+    schedulers: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Return the checkpoint's folder name."""
+        return f"step-{self.step:08d}" if self.epoch_step else f"epoch-{self.epoch:04d}"
+
+
+def save(
+    accelerator: Accelerator,
+    run: RunFolder,
+    progress: Progress,
+    card: dict[str, Any],
+    *,
+    models: dict[str, nn.Module],
+    schedulers: dict[str, LRScheduler],
+    averaged: AveragedModel | None = None,
+    is_best: bool = False,
+    keep: int = 2,
+) -> Path:
+    """Save everything under ``checkpoints/<label>`` and return that folder.
+
+    Args:
+        accelerator: knows the prepared models and optimisers.
+        run: the run folder.
+        progress: how far the run is.
+        card: content of model.json.
+        models: the prepared models, checked to be finite.
+        schedulers: whose state is kept.
+        averaged: averaged weights, kept as ema.safetensors.
+        is_best: whether best.json shall point here.
+        keep: checkpoints kept besides the best.
+
+    Raises:
+        RunFailed: a weight is not finite; nothing is written.
+        EnvironmentFault: the disk refuses; the checkpoints before stay.
+    """
+    _require_finite(models, progress.step)
+    progress.schedulers = {name: _plain(s.state_dict()) for name, s in schedulers.items()}
+    progress.position = run.position()
+    final = run.checkpoints / progress.label
+    hidden = run.checkpoints / f".{progress.label}"
+    try:
+        if run.writes:
+            shutil.rmtree(hidden, ignore_errors=True)
+            hidden.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(hidden))
+        accelerator.wait_for_everyone()
+        if run.writes:
+            if averaged is not None:
+                state = {k: v.contiguous() for k, v in averaged.module.state_dict().items()}
+                save_file(state, hidden / "ema.safetensors")
+            write_text(hidden / "model.json", json.dumps(card, indent=1) + "\n")
+            write_text(hidden / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
+            _publish(hidden, final)
+            _point(run.path / "latest.json", final, epoch=progress.epoch, step=progress.step)
+            if is_best:
+                _point(run.path / "best.json", final, epoch=progress.epoch, value=progress.best)
+            _rotate(run, keep)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(hidden, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise EnvironmentFault(
+            f"cannot save {final}: {reason}",
+            hint="make room, then add --resume to the same command",
+        ) from error
+    return final
+
+
+def load(
+    accelerator: Accelerator,
+    run: RunFolder,
+    *,
+    schedulers: dict[str, LRScheduler],
+    averaged: AveragedModel | None = None,
+) -> Progress:
+    """Restore the latest checkpoint into what `accelerator` has prepared.
+
+    Returns:
+        The progress, or a fresh one where the run has no checkpoint yet.
+
+    Raises:
+        WeightsError: the checkpoint cannot be read.
+    """
+    pointer = run.path / "latest.json"
+    if not pointer.exists():
+        return Progress()
+    folder = resolve(run.path, "last")
+    try:
+        progress = Progress(**json.loads((folder / "progress.json").read_text("utf-8")))
+        accelerator.load_state(str(folder))
+        for name, scheduler in schedulers.items():
+            scheduler.load_state_dict(progress.schedulers[name])
+        if averaged is not None:
+            averaged.module.load_state_dict(load_file(folder / "ema.safetensors"))
+            averaged.n_averaged.fill_(progress.step)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise WeightsError(
+            f"{folder} cannot be resumed: {error}", hint="--overwrite starts the run again"
+        ) from error
+    return progress
+
+
+def resolve(path: Path, which: str = "last") -> Path:
+    """Return the checkpoint folder that a run folder's pointer names, or `path` if it is one.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if (path / "model.json").is_file():
+        return path
+    pointer = path / {"last": "latest.json", "best": "best.json"}[which]
+    if not pointer.is_file():
+        raise WeightsError(
+            f"{path} holds no checkpoint (no {pointer.name})", hint="qr train attention"
+        )
+    try:
+        return path / json.loads(pointer.read_text("utf-8"))["checkpoint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{pointer} is damaged: {error}") from error
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return model.json of a checkpoint.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
+    try:
+        return json.loads((folder / "model.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{folder} is not a checkpoint: {error}") from error
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights one would use: the averaged ones where the run kept them.
+
+    Raises:
+        WeightsError: they are missing or damaged.
+    """
+    averaged = folder / "ema.safetensors"
+    path = averaged if averaged.exists() else folder / "model.safetensors"
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error
+
+
+def _require_finite(models: dict[str, nn.Module], step: int) -> None:
+    for model in models.values():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise RunFailed(
+                    f"{name} is not finite after step {step}; nothing was saved",
+                    hint="a lower --lr, or --clip-norm 1",
+                )
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a schedule's state is JSON-able: all but the functions it is built from."""
+    kinds = (int, float, str, list, type(None))
+    return {k: v for k, v in state.items() if isinstance(v, kinds) and k != "lr_lambdas"}
+
+
+def _publish(hidden: Path, final: Path) -> None:
+    """Flush every file of `hidden`, then give the folder its final name."""
+    for path in [*hidden.iterdir(), hidden]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    if final.exists():  # left by a run that died between this rename and the pointer
+        shutil.rmtree(final)
+    os.replace(hidden, final)
+
+
+def _point(pointer: Path, final: Path, **fields: Any) -> None:
+    fields = {"checkpoint": f"{final.parent.name}/{final.name}", **fields}
+    write_text(pointer, json.dumps(fields) + "\n")
+
+
+def _rotate(run: RunFolder, keep: int) -> None:
+    """Delete the oldest checkpoints but `keep`, the latest and the best."""
+    pointed = {resolve(run.path, "last")}
+    if (run.path / "best.json").exists():
+        pointed.add(resolve(run.path, "best"))
+    saved = sorted(
+        (p for p in run.checkpoints.iterdir() if (p / "progress.json").exists()),
+        key=lambda p: json.loads((p / "progress.json").read_text("utf-8"))["step"],
+    )
+    for path in saved[:-keep]:
+        if path not in pointed and not path.name.startswith("."):
+            shutil.rmtree(path)

@@ -1,0 +1,60 @@
+"""Several processes on this machine: start this very command again, once per rank.
+
+On GPUs and CPUs alike torch's elastic launcher starts the ranks; a child knows itself by ``RANK``.
+(`accelerate launch --cpu` quietly runs one process.) The parent imports no torch: it becomes this
+module, which exits with the exit code of the rank that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+
+def is_child() -> bool:
+    """Tell whether a launcher started this process."""
+    return "RANK" in os.environ
+
+
+def relaunch(arguments: list[str], *, processes: int, device: str) -> NoReturn:
+    """Replace this process by a launcher that runs ``qr ARGUMENTS`` in `processes` ranks."""
+    environment = dict(os.environ)
+    if device == "cpu":
+        environment["ACCELERATE_USE_CPU"] = "true"
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    command = [sys.executable, "-m", __name__, str(processes), *arguments]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(sys.executable, command, environment)
+
+
+def main(processes: int, arguments: list[str]) -> int:
+    """Run the ranks and return the exit code of the first that failed, or 0."""
+    import logging
+
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.1,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "qr_cli", *arguments)
+    except ChildFailedError as error:
+        codes = [failure.exitcode for failure in error.failures.values()]
+        return next((code for code in codes if code > 0), 1)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

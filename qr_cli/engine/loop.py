@@ -1,0 +1,366 @@
+"""The one training loop. It owns time; what a step means is the task's (`engine.task`)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, send_to_device
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from qr_cli.engine import checkpoint
+from qr_cli.engine.checkpoint import Progress
+from qr_cli.engine.run import RunFolder
+from qr_cli.engine.task import Parts, Record, Task, Update
+from qr_cli.errors import Interrupted, RunFailed
+
+log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """Whoever watches a run: the terminal, a pipe, a test."""
+
+    def record(self, record: Record) -> None:
+        """Take a line of metrics.jsonl."""
+
+    def tick(self, *, epoch: int, epochs: int, step: int, steps: int) -> None:
+        """Take note that `step` of an epoch's `steps` updates are done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When the loop stops, looks and saves.
+
+    Attributes:
+        epochs: passes over the training data.
+        max_steps: updates after which to stop, whatever `epochs` says.
+        clip_norm: gradient norm above which gradients are scaled down; 0: never.
+        ema: decay of averaged weights, which are then evaluated and saved; 0: none.
+        patience: epochs without a better figure after which to stop; 0: never.
+        log_steps: updates between looks at the loss.
+        save_steps: updates between checkpoints inside an epoch; 0: none.
+        keep: checkpoints kept besides the best.
+    """
+
+    epochs: int
+    max_steps: int | None = None
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
+    log_steps: int = 50
+    save_steps: int = 0
+    keep: int = 2
+
+    def last_step(self, epoch_steps: int) -> int:
+        """Return the number of updates of the whole run."""
+        return min(self.epochs * epoch_steps, self.max_steps or self.epochs * epoch_steps)
+
+
+def fit(
+    task: Task,
+    parts: Parts,
+    accelerator: Accelerator,
+    run: RunFolder,
+    listener: Listener,
+    limits: Limits,
+    *,
+    resume: bool = False,
+) -> Progress:
+    """Train until the epochs or updates are done, or the patience is at its end.
+
+    Args:
+        task: what a step means.
+        parts: what `task.parts` returned; prepared for the device here.
+        accelerator: device, precision, processes.
+        run: where checkpoints and records go.
+        listener: who watches.
+        limits: when to stop, look and save.
+        resume: go on from the latest checkpoint.
+
+    Raises:
+        RunFailed: a loss or weight is not finite; the last good checkpoint stays.
+        Interrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
+    """
+    loop = _Loop(task, parts, accelerator, run, listener, limits)
+    if resume:
+        loop.restore()
+    with _interrupts() as asked:
+        while loop.goes_on():
+            loop.train_epoch(asked)
+            loop.close_epoch()
+    return loop.progress
+
+
+class _Loop:
+    def __init__(
+        self,
+        task: Task,
+        parts: Parts,
+        accelerator: Accelerator,
+        run: RunFolder,
+        listener: Listener,
+        limits: Limits,
+    ) -> None:
+        self.task, self.parts, self.accelerator = task, parts, accelerator
+        self.run, self.listener, self.limits = run, listener, limits
+        self.card = task.describe()
+        self.averaged = _averaged(parts, limits.ema)
+        self.models = {name: accelerator.prepare(model) for name, model in parts.models.items()}
+        self.optimizers = {
+            name: accelerator.prepare(optimizer) for name, optimizer in parts.optimizers.items()
+        }
+        self.progress = Progress()
+        self.last_step = limits.last_step(len(parts.train))
+        self.epoch_record: Record = {}
+
+    def restore(self) -> None:
+        self.progress = checkpoint.load(
+            self.accelerator, self.run, schedulers=self.parts.schedulers, averaged=self.averaged
+        )
+        self.run.rewind(self.progress.position)
+        log.info("resumed after epoch %d, step %d", self.progress.epoch, self.progress.step)
+
+    def goes_on(self) -> bool:
+        patient = not self.limits.patience or self.progress.stale < self.limits.patience
+        return patient and self.progress.step < self.last_step
+
+    def train_epoch(self, asked: Callable[[], bool]) -> None:
+        """Make the updates of one epoch that are not made yet."""
+        progress, accelerator = self.progress, self.accelerator
+        sums = _Sums(accelerator, progress.sums)
+        for model in self.models.values():
+            model.train()
+        started = fetched = time.perf_counter()
+        waited = 0.0
+        for chunk in self.parts.train.epoch(progress.epoch, skip=progress.epoch_step):
+            waited += time.perf_counter() - fetched
+            batch = send_to_device(chunk.batch, accelerator.device)
+            for update in self.task.step(self.models, batch):
+                sums.add(update, chunk.count)
+                self._apply(update, weight=chunk.weight, last=chunk.last)
+            if chunk.last:
+                self._after_update(sums, asked)
+                if progress.step == self.last_step:
+                    break
+            fetched = time.perf_counter()
+        seconds = time.perf_counter() - started
+        sums.check(progress.step)
+        self.epoch_record = {
+            "event": "epoch",
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "lr": self._lr(),
+            **sums.means(),
+            f"{self.task.unit}_per_s": round(sums.seen / seconds, 1),
+            "data_seconds": round(waited, 2),
+            "seconds": round(seconds, 2),
+        }
+
+    def close_epoch(self) -> None:
+        """Evaluate, record and save."""
+        progress, best = self.progress, self.task.best
+        first, *others = self._evaluate()
+        for key, value in first.items():
+            if key.endswith("loss") and not math.isfinite(value):
+                raise RunFailed(
+                    f"{key} is not finite after step {progress.step}", hint=self._last_good()
+                )
+        progress.epoch, progress.epoch_step, progress.sums = progress.epoch + 1, 0, {}
+        is_best = best.improves(first[best.metric], progress.best)
+        progress.stale = 0 if is_best else progress.stale + 1
+        if is_best:
+            progress.best, progress.best_epoch = first[best.metric], progress.epoch
+        self._emit(self.epoch_record | first)
+        for record in others:
+            self._emit({"event": record["event"], "epoch": progress.epoch} | record)
+        self._save(is_best=is_best)
+
+    def _apply(self, update: Update, *, weight: float, last: bool) -> None:
+        accelerator = self.accelerator
+        with ExitStack() as stack:
+            if not last:
+                for model in self.models.values():
+                    stack.enter_context(accelerator.no_sync(model))
+            accelerator.backward(update.loss * weight if weight != 1 else update.loss)
+        if not last:
+            return
+        optimizer = self.optimizers[update.optimizer]
+        if self.limits.clip_norm:
+            trained = [p for group in optimizer.param_groups for p in group["params"]]
+            accelerator.clip_grad_norm_(trained, self.limits.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        if update.optimizer in self.parts.schedulers:
+            self.parts.schedulers[update.optimizer].step()
+
+    def _after_update(self, sums: _Sums, asked: Callable[[], bool]) -> None:
+        """Count the update; look, save or stop where it is time to."""
+        progress, limits = self.progress, self.limits
+        progress.step += 1
+        progress.epoch_step += 1
+        if self.averaged:
+            self.averaged.update_parameters(self._bare("main"))
+        steps = len(self.parts.train)
+        self.listener.tick(
+            epoch=progress.epoch + 1, epochs=limits.epochs, step=progress.epoch_step, steps=steps
+        )
+        looks = progress.step % limits.log_steps == 0
+        if looks:
+            loss = sums.check(progress.step)
+            self._emit({"event": "step", "step": progress.step, "loss": loss, "lr": self._lr()})
+        alone = self.accelerator.num_processes == 1
+        stops = self._agreed(asked()) if looks or alone else False
+        due = limits.save_steps and progress.step % limits.save_steps == 0
+        inside = progress.epoch_step < steps and progress.step < self.last_step
+        if inside and (stops or due):
+            sums.check(progress.step)
+            progress.sums = sums.total()
+            self._save()
+        if inside and stops:
+            raise Interrupted(
+                f"interrupted at step {progress.step}; saved "
+                f"{self.run.checkpoints / progress.label}",
+                hint="add --resume to the same command to go on",
+            )
+
+    def _evaluate(self) -> list[Record]:
+        bare = {name: self._bare(name) for name in self.models}
+        if self.averaged:
+            bare["main"] = self.averaged.module
+        if self.accelerator.num_processes > 1:
+            for model in bare.values():
+                broadcast(list(model.buffers()))
+        for model in bare.values():
+            model.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            return list(self.task.evaluate(bare, self.accelerator))
+
+    def _bare(self, name: str) -> Any:
+        """Return a model without its DDP wrapper, whose forward waits for the other ranks."""
+        model = self.models[name]
+        return model.module if isinstance(model, DistributedDataParallel) else model
+
+    def _save(self, *, is_best: bool = False) -> None:
+        path = checkpoint.save(
+            self.accelerator,
+            self.run,
+            self.progress,
+            self.card,
+            models=self.models,
+            schedulers=self.parts.schedulers,
+            averaged=self.averaged,
+            is_best=is_best,
+            keep=self.limits.keep,
+        )
+        log.debug("saved %s", path)
+
+    def _emit(self, record: Record) -> None:
+        self.run.record(record)
+        if self.run.writes:
+            self.listener.record(record)
+        numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
+        self.accelerator.log(numbers, step=self.progress.step)
+
+    def _lr(self) -> float:
+        return next(iter(self.optimizers.values())).param_groups[0]["lr"]
+
+    def _agreed(self, asked: bool) -> bool:
+        """Tell whether any rank was asked to stop."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        flag = torch.tensor(float(asked), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum").item())
+
+    def _last_good(self) -> str:
+        latest = self.run.path / "latest.json"
+        kept = f"the last good checkpoint is kept ({latest}); " if latest.exists() else ""
+        return f"{kept}try a lower --lr or --clip-norm 1"
+
+
+class _Sums:
+    """Running sums of an epoch's metrics, on the device, and the losses since the last look."""
+
+    def __init__(self, accelerator: Accelerator, restored: dict[str, float]) -> None:
+        self.accelerator = accelerator
+        start = restored if accelerator.is_main_process else {}
+        self.sums = {k: self._scalar(v) for k, v in start.items()}
+        self.losses: list[Tensor] = []
+        self.seen = 0
+
+    def add(self, update: Update, count: int) -> None:
+        loss = update.loss.detach()
+        self.losses.append(loss)
+        for name, value in {"loss": loss, **update.metrics}.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach().double() * count
+        self.sums["n"] = self.sums.get("n", self._scalar(0.0)) + count
+        self.seen += count * self.accelerator.num_processes
+
+    def check(self, step: int) -> float:
+        """Return the mean loss since the last look; raise if one of them is not finite."""
+        if not self.losses:
+            return math.nan
+        losses = torch.stack(self.losses).double()
+        losses = self.accelerator.reduce(losses, "mean")
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            at = step - len(self.losses) + int(bad[0]) + 1
+            raise RunFailed(
+                f"the loss is not finite at step {at}",
+                hint="try a lower --lr or --clip-norm 1; the last good checkpoint is kept",
+            )
+        self.losses = []
+        return losses.mean().item()
+
+    def total(self) -> dict[str, float]:
+        """Return the sums over all ranks."""
+        names = sorted(self.sums)
+        stacked = torch.stack([self.sums[name] for name in names])
+        return dict(zip(names, self.accelerator.reduce(stacked, "sum").tolist(), strict=True))
+
+    def means(self) -> dict[str, float]:
+        """Return the means over all samples of the epoch, in the order they were added."""
+        total = self.total()
+        return {name: total[name] / total["n"] for name in self.sums if name != "n"}
+
+    def _scalar(self, value: float) -> Tensor:
+        return torch.tensor(value, dtype=torch.float64, device=self.accelerator.device)
+
+
+def _averaged(parts: Parts, decay: float) -> AveragedModel | None:
+    """Return a copy of the main model that follows it with exponential decay."""
+    if not decay:
+        return None
+    return AveragedModel(
+        parts.models["main"], multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
+    )
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a question the loop asks; the second one acts."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def note(number: int, frame: Any) -> None:
+        signal.signal(number, signal.default_int_handler)
+        asked.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,171 @@
+"""The run folder: what it holds, who writes it, and when it may be written again.
+
+    recipe.yaml  run.json  metrics.jsonl  log.txt  plots/*.png  report.html
+    checkpoints/epoch-0012/  latest.json  best.json
+
+Only rank 0 writes. Files appear whole: a temporary sibling is written, then renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qr_cli.engine.recipe import Recipe
+from qr_cli.errors import EnvironmentFault, UsageError
+
+Record = dict[str, Any]
+
+
+class RunFolder:
+    """A folder that holds one run.
+
+    Args:
+        path: the folder.
+        writes: whether this process is the one that writes.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
+        self.checkpoints = path / "checkpoints"
+        self._metrics = path / "metrics.jsonl"
+
+    def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+        """Raise where the folder must not be used; changes nothing but what `overwrite` allows.
+
+        Raises:
+            UsageError: it holds another run and neither `resume` nor `overwrite` was asked, or the
+                run to resume had another recipe.
+            EnvironmentFault: it cannot be written.
+        """
+        if not self._occupied():
+            return
+        if resume:
+            self._check_same(recipe)
+        elif not overwrite:
+            raise UsageError(
+                f"{self.path} exists and is not empty",
+                hint="--resume goes on with it, --overwrite replaces it, --name names another",
+            )
+        elif not (self.path / "recipe.yaml").is_file():
+            raise UsageError(
+                f"{self.path} is not a run folder, so --overwrite leaves it alone",
+                hint="--name NAME",
+            )
+
+    def open(self, recipe: Recipe, *, resume: bool) -> bool:
+        """Make the folder, write recipe.yaml, and return whether an earlier run is continued.
+
+        Raises:
+            EnvironmentFault: it cannot be written.
+        """
+        resumed = resume and self._occupied()
+        try:
+            if self._occupied() and not resumed:
+                shutil.rmtree(self.path)
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not resumed:
+                write_text(self.path / "recipe.yaml", dump_yaml(recipe))
+        except OSError as error:
+            raise EnvironmentFault(
+                f"cannot write {self.path}: {error.strerror}", hint="--out FOLDER"
+            ) from error
+        return resumed
+
+    def _occupied(self) -> bool:
+        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+
+    def _check_same(self, recipe: Recipe) -> None:
+        stored = self.path / "recipe.yaml"
+        if not stored.is_file():
+            raise UsageError(f"{self.path} holds no run to resume (no recipe.yaml)")
+        before = flatten(yaml.safe_load(stored.read_text("utf-8")))
+        after = flatten(yaml.safe_load(dump_yaml(recipe)))
+        free = {"run.out", "run.name", "run.num_processes", "run.device", "run.keep"}
+        differing = sorted(
+            key for key in before | after if before.get(key) != after.get(key) and key not in free
+        )
+        if differing:
+            raise UsageError(
+                f"{self.path} was started with another recipe: "
+                + ", ".join(f"{k} {before.get(k)} -> {after.get(k)}" for k in differing),
+                hint=f"--recipe {stored} --resume",
+            )
+
+    def facts(self, **facts: Any) -> None:
+        """Add facts to run.json."""
+        if self.writes:
+            path = self.path / "run.json"
+            known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            write_text(path, json.dumps(known | facts, indent=1) + "\n")
+
+    def record(self, record: Record) -> None:
+        """Append one line to metrics.jsonl."""
+        if self.writes:
+            with self._metrics.open("a", encoding="utf-8") as file:
+                file.write(to_json(record) + "\n")
+
+    def position(self) -> int:
+        """Return the length of metrics.jsonl in bytes."""
+        return self._metrics.stat().st_size if self._metrics.exists() else 0
+
+    def rewind(self, position: int) -> None:
+        """Drop what was recorded after the checkpoint that is being resumed."""
+        if self.writes and self._metrics.exists():
+            os.truncate(self._metrics, position)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the lines of metrics.jsonl."""
+        if self._metrics.exists():
+            for line in self._metrics.read_text("utf-8").splitlines():
+                yield json.loads(line)
+
+    def log_handler(self) -> logging.Handler:
+        """Return a handler that appends to log.txt."""
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        return handler
+
+
+def to_json(record: Record) -> str:
+    """Return one JSON line; what is not a number becomes null."""
+    return json.dumps({k: _number(v) for k, v in record.items()}, ensure_ascii=False)
+
+
+def dump_yaml(recipe: Recipe) -> str:
+    """Return a recipe as YAML; read back it gives the same recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one with dotted keys."""
+    if not isinstance(tree, dict):
+        return {prefix.rstrip("."): tree}
+    return {k: v for key, sub in tree.items() for k, v in flatten(sub, f"{prefix}{key}.").items()}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    sibling = path.with_name(f".{path.name}.{os.getpid()}")
+    with sibling.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(sibling, path)
+
+
+def _number(value: Any) -> Any:
+    """Return None for a float that is not finite, and lists likewise."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_number(item) for item in value]
+    return value

@@ -1,0 +1,53 @@
+"""Batch normalisation whose statistics are those of the whole batch, on any device.
+
+With it, N processes train like one (torch's own `SyncBatchNorm` refuses CPUs, and its converter
+replaces subclasses that carry more than the normalisation). Mean and variance are reduced by two
+differentiable all-reduces; the running buffers follow as in `torch.nn.BatchNorm2d`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+class _Synced(nn.modules.batchnorm._BatchNorm):
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.dim() < 2:
+            raise ValueError(f"expected at least 2 dimensions, got {x.dim()}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        wide = x.float()
+        local = wide.new_tensor(wide.numel() / wide.shape[1])
+        moments = all_reduce(torch.cat([wide.sum(axes), local[None]]))
+        count = moments[-1].detach()
+        mean = moments[:-1] / count
+        centred = wide - mean.view(shape)
+        var = all_reduce(centred.square().sum(axes)) / count
+        if self.running_mean is not None and self.running_var is not None:
+            self._follow(mean.detach(), var.detach() * count / (count - 1))
+        out = centred * torch.rsqrt(var + self.eps).view(shape)
+        if self.affine:
+            out = out * self.weight.view(shape) + self.bias.view(shape)
+        return out.to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        self.num_batches_tracked.add_(1)
+        momentum = self.momentum
+        rate = 1 / float(self.num_batches_tracked) if momentum is None else momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
+        self.running_var.lerp_(var.to(self.running_var.dtype), rate)
+
+
+def synchronize(model: nn.Module) -> nn.Module:
+    """Let every plain batch-norm layer of `model` use the statistics of all processes, in place."""
+    for module in model.modules():
+        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+            module.__class__ = _Synced
+    return model

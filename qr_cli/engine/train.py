@@ -1,0 +1,168 @@
+"""One training job: a recipe in, a run folder out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate.utils import broadcast_object_list
+
+from qr_cli import __version__
+from qr_cli.engine.accelerator import make_accelerator
+from qr_cli.engine.loop import Limits, Listener, fit
+from qr_cli.engine.recipe import TrainRecipe
+from qr_cli.engine.report import write_report
+from qr_cli.engine.run import RunFolder
+from qr_cli.engine.sync_bn import synchronize
+from qr_cli.engine.task import Record, Task
+from qr_cli.errors import Interrupted
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a job leaves behind: its folder and its final record."""
+
+    folder: Path
+    result: Record
+
+
+def run_folder(recipe: TrainRecipe) -> Path:
+    """Return the folder of a recipe's run."""
+    return Path(recipe.run.out) / recipe.task / recipe.run_name
+
+
+def train(
+    recipe: TrainRecipe,
+    build: Callable[[TrainRecipe], Task],
+    listener: Listener,
+    *,
+    command: str,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Finished:
+    """Train as the recipe says.
+
+    Args:
+        recipe: the validated recipe.
+        build: makes the task from it; reads its data.
+        listener: who watches.
+        command: what was typed, for run.json.
+        resume: go on with the run in the same folder.
+        overwrite: replace it.
+
+    Raises:
+        QrError: as the folder, the data, the device or the loop find fault.
+    """
+    main = int(os.environ.get("RANK", "0")) == 0
+    run = RunFolder(run_folder(recipe), writes=main)
+    if main:
+        run.check(recipe, resume=resume, overwrite=overwrite)
+    accelerator = make_accelerator(recipe.run, run.path)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    task = build(recipe)
+    parts = task.parts(rank=rank, world=world)
+    for name, model in parts.models.items():
+        if recipe.run.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        if world > 1 and recipe.run.sync_bn:
+            model = synchronize(model)
+        parts.models[name] = torch.compile(model) if recipe.run.compile else model
+    resumed = [run.open(recipe, resume=resume) if main else False]
+    broadcast_object_list(resumed)
+    if recipe.run.tracker != "none":
+        accelerator.init_trackers(f"qr-{task.name}", config={"run": recipe.run_name})
+    facts = _facts(command, world, str(accelerator.device))
+    with _log_to(run), _status(run, facts):
+        progress = fit(
+            task,
+            parts,
+            accelerator,
+            run,
+            listener,
+            Limits(
+                **recipe.schedule.model_dump(include={"epochs", "max_steps", "ema", "patience"}),
+                **recipe.run.model_dump(include={"log_steps", "save_steps", "keep"}),
+                clip_norm=recipe.optim.clip_norm,
+            ),
+            resume=resumed[0],
+        )
+    accelerator.end_training()
+    checkpoint = run.path / "checkpoints" / progress.label
+    epochs = [record for record in run.records() if record["event"] == "epoch"]
+    result = {
+        "event": "result",
+        "epoch": progress.epoch,
+        **task.result(epochs),
+        "seed": recipe.run.seed,
+        "run": str(run.path),
+        "checkpoint": str(checkpoint),
+    }
+    if main:
+        run.record(result)
+        listener.record(result)
+        _report(run, task, recipe)
+    return Finished(run.path, result)
+
+
+def _report(run: RunFolder, task: Task, recipe: TrainRecipe) -> None:
+    figures = task.plots(list(run.records()))
+    write_report(
+        run.path,
+        title=f"{task.name}: {recipe.run_name}",
+        lead=task.lead(),
+        figures=figures,
+    )
+
+
+def _facts(command: str, world: int, device: str) -> Record:
+    return {
+        "qr": __version__,
+        "command": command,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": device,
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": world,
+    }
+
+
+@contextmanager
+def _status(run: RunFolder, facts: Record) -> Iterator[None]:
+    """Keep run.json true: running, then done, interrupted or failed."""
+    started = time.time()
+    status = "failed"
+    run.facts(**facts, status="running")
+    try:
+        yield
+        status = "done"
+    except Interrupted:
+        status = "interrupted"
+        raise
+    finally:
+        run.facts(status=status, seconds=round(time.time() - started, 1))
+
+
+@contextmanager
+def _log_to(run: RunFolder) -> Iterator[None]:
+    """Append what this package logs to log.txt."""
+    if not run.writes:
+        yield
+        return
+    handler = run.log_handler()
+    package = logging.getLogger("qr_cli")
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        handler.close()
