@@ -1,3 +1,45 @@
-"""qr: ten published methods of one research group as a command line and a Python library."""
+"""qr: ten published methods of one research group as a command line and a Python library.
+
+    import qr_cli as qr
+    run = qr.run("train", "attention", module="lsas", epochs=2)
+    model = qr.load(run.folder)
+
+Importing the package imports no torch; a name below is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from qr_cli.api import load as load
+    from qr_cli.api import run as run
+    from qr_cli.attention.backbones.create import create_backbone as create_backbone
+    from qr_cli.attention.create import create_attention as create_attention
+    from qr_cli.attention.insert import attach as attach
+    from qr_cli.attention.insert import collect_aux_loss as collect_aux_loss
+    from qr_cli.attention.insert import detach as detach
+    from qr_cli.attention.insert import iter_attention as iter_attention
+
+_PUBLIC = {
+    "run": "qr_cli.api",
+    "load": "qr_cli.api",
+    "create_attention": "qr_cli.attention.create",
+    "create_backbone": "qr_cli.attention.backbones.create",
+    "attach": "qr_cli.attention.insert",
+    "detach": "qr_cli.attention.insert",
+    "iter_attention": "qr_cli.attention.insert",
+    "collect_aux_loss": "qr_cli.attention.insert",
+}
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

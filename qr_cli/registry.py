@@ -66,9 +66,7 @@ class Registry:
         table = self.all()
         if name in table:
             return import_target(table[name].target)
-        raise UsageError(
-            f"unknown {self.kind} {name!r}{near(name, table)}", hint=self.listing
-        )
+        raise UsageError(f"unknown {self.kind} {name!r}{near(name, table)}", hint=self.listing)
 
 
 def import_target(target: str) -> Any:

@@ -121,7 +121,7 @@ class Option:
     def typed(self, value: Value) -> Value:
         """Return an integer as a number with a point where only such a one is meant."""
         whole = isinstance(value, int) and not isinstance(value, bool)
-        return float(value) if whole and "int" not in self.types else value  # type: ignore[arg-type]
+        return float(value) if whole and self.types == {"float"} else value  # type: ignore[arg-type]
 
     def expected(self) -> str:
         """Return what is accepted, in words."""

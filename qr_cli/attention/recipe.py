@@ -66,9 +66,9 @@ class Model(Section):
     num_classes: Annotated[
         int | None, Field(ge=2, description="Classes; default: those of the data.")
     ] = None
-    freeze: Annotated[
-        Literal["none", "backbone"], Field(description="What is not trained:")
-    ] = "none"
+    freeze: Annotated[Literal["none", "backbone"], Field(description="What is not trained:")] = (
+        "none"
+    )
 
 
 class Data(Section):
@@ -80,9 +80,9 @@ class Data(Section):
     test_data: Annotated[
         str | None, Field(description="Source of the test images; default: its own.")
     ] = None
-    val: Annotated[
-        str | None, Field(description="Share of the training images, or a source.")
-    ] = None
+    val: Annotated[str | None, Field(description="Share of the training images, or a source.")] = (
+        None
+    )
     data_root: Annotated[
         str | None, Field(description="Folder of downloads; default: $QR_DATA or cache.")
     ] = None
@@ -96,9 +96,9 @@ class Data(Section):
         Literal["auto", "cifar", "imagenet", "half", "data"],
         Field(description="Mean and deviation; auto: by source:"),
     ] = "auto"
-    limit_train: Annotated[
-        int | None, Field(ge=1, description="Use so many training images.")
-    ] = None
+    limit_train: Annotated[int | None, Field(ge=1, description="Use so many training images.")] = (
+        None
+    )
     memory_limit: Annotated[
         float, Field(gt=0, description="GiB of decoded images kept in memory.")
     ] = 4.0
@@ -153,9 +153,9 @@ class Target(Section):
             json_schema_extra={"argument": "RUN.."},
         ),
     ] = ()
-    which: Annotated[
-        Literal["last", "best"], Field(description="Which checkpoint of a run:")
-    ] = "last"
+    which: Annotated[Literal["last", "best"], Field(description="Which checkpoint of a run:")] = (
+        "last"
+    )
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
         Field(description="Arithmetic; auto: that of the run:"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -19,11 +19,11 @@ from qr_cli.attention.metrics import classification
 from qr_cli.attention.recipe import Attention
 from qr_cli.attention.summary import build, reading
 from qr_cli.attention.weights import Weights, load_state
-from qr_cli.engine.checkpoint import read_card, read_weights, resolve
+from qr_cli.engine.checkpoint import read_weights, resolve
 from qr_cli.engine.loader import Loader, in_order
 from qr_cli.engine.optim import build_optimizer, build_schedule
 from qr_cli.engine.task import Best, Models, Parts, Record, Update
-from qr_cli.errors import DataError, WeightsError
+from qr_cli.errors import DataError
 
 if TYPE_CHECKING:
     from qr_cli.engine.report import Plot
@@ -57,9 +57,7 @@ class AttentionTask:
         if splits.val is not None:
             self.measured["val"] = splits.val
         self.best = Best("val_top1" if splits.val else "test_top1", "max")
-        self.mean, self.std = normalization(
-            recipe.data.data, self.train_set, recipe.data.normalize
-        )
+        self.mean, self.std = normalization(recipe.data.data, self.train_set, recipe.data.normalize)
         self.model = self._build()
         attention = [module for _, _, _, module in iter_attention(self.model)]
         self.attention = {id(p): p for module in attention for p in module.parameters()}
@@ -204,7 +202,9 @@ class AttentionTask:
             )
         net = build(self.recipe, classes, image_size=self._size())
         if model.checkpoint is not None:
-            load_checkpoint(net, model.checkpoint, reset_head=model.reset_head)
+            folder = resolve(Path(model.checkpoint))
+            weights = Weights(read_weights(folder), str(folder))
+            load_state(net, weights, reset_head=model.reset_head)
         return net
 
     def _size(self) -> tuple[int, int]:
@@ -251,20 +251,6 @@ class AttentionTask:
                 and not any(p.requires_grad for p in m.parameters(recurse=False))
             ]
         return [p for p in self.model.parameters() if p.requires_grad]
-
-
-def load_checkpoint(net: nn.Module, run: str, *, reset_head: bool) -> Mapping[str, Any]:
-    """Load the weights of a run of ours into `net` and return its model.json.
-
-    Raises:
-        WeightsError: there is no checkpoint, or its weights do not fit.
-    """
-    folder = resolve(Path(run))
-    card = read_card(folder)
-    if card.get("task") != "attention":
-        raise WeightsError(f"{folder} is a checkpoint of {card.get('task')}, not of attention")
-    load_state(net, Weights(read_weights(folder), str(folder)), reset_head=reset_head)
-    return card
 
 
 def _classifier(model: nn.Module) -> nn.Module:

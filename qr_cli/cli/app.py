@@ -18,12 +18,22 @@ app = lazy_app(
     {
         "train": Stub("qr_cli.cli.train:app", "Train a model from a recipe or from flags.", _DO),
         "eval": Stub("qr_cli.cli.eval:app", "Evaluate and compare what was trained.", _DO),
-        "fuse": Stub("qr_cli.cli.planned:fuse", "Fuse a hyper- with a multispectral image.", _DO),
-        "generate": Stub("qr_cli.cli.planned:generate", "Draw what a sentence says.", _DO),
-        "solve-geo": Stub("qr_cli.cli.planned:solve_geo", "Solve a geometry problem.", _DO),
-        "handoff": Stub("qr_cli.cli.planned:handoff", "Decide when a human takes over.", _DO),
-        "reparam": Stub("qr_cli.cli.planned:reparam", "Fold a network for deployment.", _DO),
-        "data": Stub("qr_cli.cli.planned:data", "Make, convert and check data sets.", _LOOK),
+        "fuse": Stub(
+            "qr_cli.cli.planned:fuse", "Not yet: fuse hyper- with multispectral images.", _DO
+        ),
+        "generate": Stub("qr_cli.cli.planned:generate", "Not yet: draw what a sentence says.", _DO),
+        "solve-geo": Stub(
+            "qr_cli.cli.planned:solve_geo", "Not yet: solve a geometry problem.", _DO
+        ),
+        "handoff": Stub(
+            "qr_cli.cli.planned:handoff", "Not yet: decide when a human takes over.", _DO
+        ),
+        "reparam": Stub(
+            "qr_cli.cli.planned:reparam", "Not yet: fold a network for deployment.", _DO
+        ),
+        "data": Stub(
+            "qr_cli.cli.planned:data", "Not yet: make, convert and check data sets.", _LOOK
+        ),
         "list": Stub("qr_cli.cli.list:app", "List modules, archs, data and recipes.", _LOOK),
     },
     help="Train, evaluate and use ten published methods from the command line.",
@@ -32,16 +42,27 @@ app = lazy_app(
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"qr {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", show_default=False)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=_show_version,
+            is_eager=True,
+            show_default=False,
+            metavar=" ",
+        ),
     ] = False,
 ) -> None:
-    """Print the version; commands do the rest."""
-    if version:
-        typer.echo(f"qr {__version__}")
-        raise typer.Exit
+    """Take the options that stand before a command."""
 
 
 def main() -> NoReturn:
@@ -68,7 +89,8 @@ def run(arguments: list[str] | None = None) -> int:
         fault = _translate(error)
         if os.environ.get("QR_DEBUG"):
             raise
-    out.error(fault)
+    if fault.message:  # a bare call has shown its help
+        out.error(fault)
     return fault.exit_code
 
 

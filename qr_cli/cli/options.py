@@ -78,9 +78,7 @@ def recipe_app(
         source = values.pop("recipe")
         call = {key: bool(values.pop(key)) for key in _RUNS_ONLY if key in values}
         given = {
-            leaf.path: value
-            for leaf in settings
-            if (value := _value(leaf, values)) is not None
+            leaf.path: value for leaf in settings if (value := _value(leaf, values)) is not None
         }
         file = read_recipe(task, source) if source else None
         resolved = resolve(recipe, file=file, given=given, command=command)
@@ -156,9 +154,7 @@ def _keyword(name: str, annotation: Any, info: Any) -> inspect.Parameter:
 
 def _switch(name: str, flag: str, kind: type, help: str) -> inspect.Parameter:
     metavar = "NAME" if kind is str else " "
-    info = typer.Option(
-        flag, help=help, rich_help_panel=_CALL, show_default=False, metavar=metavar
-    )
+    info = typer.Option(flag, help=help, rich_help_panel=_CALL, show_default=False, metavar=metavar)
     return _keyword(name, kind | None, info)
 
 

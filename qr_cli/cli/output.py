@@ -46,12 +46,16 @@ class Output:
             no_color: plain text; the variable NO_COLOR says the same.
         """
         self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
+        self.muted = os.environ.get("RANK", "0") != "0"  # of several ranks the first one speaks
         self.color = not (no_color or os.environ.get("NO_COLOR"))
         self.streams = as_json or not sys.stdout.isatty()
         self._talk: Console | None = None
 
     def route_logs(self) -> None:
         """Send every logger and warning of this process to stderr, in our form."""
+        if self.muted:
+            logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+            return
         level = logging.DEBUG if self.verbose else logging.WARNING if self.quiet else logging.INFO
         handler = _Stderr(self)
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -64,7 +68,7 @@ class Output:
 
     def record(self, record: Record) -> None:
         """Print one JSON line where stdout is a stream; on a terminal tables tell it instead."""
-        if self.streams and not self.quiet:
+        if self.streams and not self.quiet and not self.muted:
             print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -72,7 +76,7 @@ class Output:
 
         A column name that ends in ">" is aligned to the right.
         """
-        if self.streams or self.quiet:
+        if self.streams or self.quiet or self.muted:
             return
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
@@ -88,13 +92,8 @@ class Output:
 
     def value(self, value: str) -> None:
         """Print the one path or value that ``--quiet`` leaves."""
-        if self.quiet:
+        if self.quiet and not self.muted:
             print(value, flush=True)  # noqa: T201
-
-    def text(self, text: str) -> None:
-        """Print plain text on a terminal."""
-        if not self.streams and not self.quiet:
-            print(text)  # noqa: T201
 
     # stderr ---------------------------------------------------------------------------------
 
@@ -105,11 +104,13 @@ class Output:
 
     def hint(self, text: str) -> None:
         """Say what to type next."""
-        if not self.quiet and not self.as_json:
+        if not (self.quiet or self.as_json or self.muted):
             self.say(f"hint: {text}", style="dim")
 
     def error(self, error: QrError) -> None:
         """Say what is wrong and what to type, as text or as one JSON object."""
+        if self.muted:
+            return
         if self.as_json:
             fault = {"event": "error", "message": error.message, "hint": error.hint}
             line = json.dumps(fault | {"exit_code": error.exit_code}, ensure_ascii=False)

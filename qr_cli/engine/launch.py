@@ -40,6 +40,7 @@ def main(processes: int, arguments: list[str]) -> int:
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
+        run_id=f"qr-{os.getpid()}",
         nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",

@@ -31,9 +31,7 @@ class Recipe(Section):
 class Optim(Section):
     """How the weights are updated."""
 
-    optimizer: Annotated[
-        Literal["sgd", "adam", "adamw"], Field(description="Update rule:")
-    ] = "sgd"
+    optimizer: Annotated[Literal["sgd", "adam", "adamw"], Field(description="Update rule:")] = "sgd"
     lr: Annotated[float, Field(gt=0, description="Peak learning rate.")] = 0.05
     momentum: Annotated[float, Field(ge=0, lt=1, description="Momentum of sgd.")] = 0.9
     nesterov: Annotated[bool, Field(description="Use Nesterov momentum (sgd).")] = True
@@ -41,18 +39,14 @@ class Optim(Section):
     decay: Annotated[
         Literal["all", "weights"], Field(description="Decay all, or only matrices and filters:")
     ] = "all"
-    clip_norm: Annotated[
-        float, Field(ge=0, description="Clip the gradient norm; 0: off.")
-    ] = 0.0
+    clip_norm: Annotated[float, Field(ge=0, description="Clip the gradient norm; 0: off.")] = 0.0
 
 
 class Schedule(Section):
     """How long to train, and how the learning rate moves."""
 
     epochs: Annotated[int, Field(ge=1, description="Passes over the training data.")] = 10
-    max_steps: Annotated[
-        int | None, Field(ge=1, description="Stop after so many updates.")
-    ] = None
+    max_steps: Annotated[int | None, Field(ge=1, description="Stop after so many updates.")] = None
     schedule: Annotated[
         Literal["onecycle", "cosine", "linear", "multistep", "constant"],
         Field(description="Course of the learning rate:"),
@@ -64,9 +58,7 @@ class Schedule(Section):
     warmup_epochs: Annotated[
         float, Field(ge=0, description="Linear warm-up, in epochs (not onecycle).")
     ] = 0.0
-    ema: Annotated[
-        float, Field(ge=0, lt=1, description="Decay of averaged weights; 0: off.")
-    ] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1, description="Decay of averaged weights; 0: off.")] = 0.0
     patience: Annotated[
         int, Field(ge=0, description="Stop after so many epochs without gain; 0: off.")
     ] = 0
@@ -86,7 +78,9 @@ class Schedule(Section):
     @model_validator(mode="after")
     def _warmup(self) -> Self:
         if self.warmup_epochs and self.schedule == "onecycle":
-            raise ValueError("--warmup-epochs: onecycle has its own warm-up; use another --schedule")
+            raise ValueError(
+                "--warmup-epochs: onecycle has its own warm-up; use another --schedule"
+            )
         if self.warmup_epochs > self.epochs:
             raise ValueError(
                 f"--warmup-epochs: {self.warmup_epochs:g} is more than --epochs {self.epochs}"
@@ -97,16 +91,12 @@ class Schedule(Section):
 class Loader(Section):
     """How samples become batches."""
 
-    batch_size: Annotated[
-        int, Field(ge=1, description="Samples per step over all processes.")
-    ] = 64
+    batch_size: Annotated[int, Field(ge=1, description="Samples per step over all processes.")] = 64
     accumulate: Annotated[
         int, Field(ge=1, description="Batches whose gradients make one update.")
     ] = 1
     eval_batch_size: Annotated[int, Field(ge=1, description="Samples per evaluation step.")] = 500
-    workers: Annotated[
-        int, Field(ge=0, description="Processes that read files; 0: none.")
-    ] = 0
+    workers: Annotated[int, Field(ge=0, description="Processes that read files; 0: none.")] = 0
     drop_last: Annotated[bool, Field(description="Leave out an incomplete last batch.")] = False
 
 
@@ -123,9 +113,7 @@ class Run(Section):
     ] = None
     out: Annotated[str, Field(description="Folder of all runs.")] = "runs"
     seed: Annotated[int, Field(ge=0, lt=2**31, description="Seed of weights, order and noise.")] = 0
-    seeds: Annotated[
-        tuple[int, ...], Field(description="Several seeds: one run folder each.")
-    ] = ()
+    seeds: Annotated[tuple[int, ...], Field(description="Several seeds: one run folder each.")] = ()
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], Field(description="Where to compute:")
     ] = "auto"
@@ -140,9 +128,7 @@ class Run(Section):
     deterministic: Annotated[
         bool, Field(description="Refuse operations that are not repeatable.")
     ] = False
-    sync_bn: Annotated[
-        bool, Field(description="Share batch statistics over processes.")
-    ] = True
+    sync_bn: Annotated[bool, Field(description="Share batch statistics over processes.")] = True
     tracker: Annotated[
         Literal["none", "tensorboard", "trackio", "wandb", "mlflow"],
         Field(description="Also log to a tracker:"),

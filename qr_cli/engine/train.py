@@ -81,7 +81,7 @@ def train(
     if recipe.run.tracker != "none":
         accelerator.init_trackers(f"qr-{task.name}", config={"run": recipe.run_name})
     facts = _facts(command, world, str(accelerator.device))
-    with _log_to(run), _status(run, facts):
+    with _log_to(run), _reported(run, task, recipe), _status(run, facts):
         progress = fit(
             task,
             parts,
@@ -95,32 +95,36 @@ def train(
             ),
             resume=resumed[0],
         )
-    accelerator.end_training()
-    checkpoint = run.path / "checkpoints" / progress.label
-    epochs = [record for record in run.records() if record["event"] == "epoch"]
-    result = {
-        "event": "result",
-        "epoch": progress.epoch,
-        **task.result(epochs),
-        "seed": recipe.run.seed,
-        "run": str(run.path),
-        "checkpoint": str(checkpoint),
-    }
-    if main:
-        run.record(result)
-        listener.record(result)
-        _report(run, task, recipe)
+        accelerator.end_training()
+        epochs = [record for record in run.records() if record["event"] == "epoch"]
+        result = {
+            "event": "result",
+            "epoch": progress.epoch,
+            **task.result(epochs),
+            "seed": recipe.run.seed,
+            "run": str(run.path),
+            "checkpoint": str(run.checkpoints / progress.label),
+        }
+        if main:
+            run.record(result)
+            listener.record(result)
     return Finished(run.path, result)
 
 
-def _report(run: RunFolder, task: Task, recipe: TrainRecipe) -> None:
-    figures = task.plots(list(run.records()))
-    write_report(
-        run.path,
-        title=f"{task.name}: {recipe.run_name}",
-        lead=task.lead(),
-        figures=figures,
-    )
+@contextmanager
+def _reported(run: RunFolder, task: Task, recipe: TrainRecipe) -> Iterator[None]:
+    """Write the report when the run is over, also when it was interrupted or failed."""
+    try:
+        yield
+    finally:
+        if run.writes:
+            write_report(
+                run.path,
+                title=f"{task.name}: {recipe.run_name}",
+                lead=task.lead(),
+                figures=task.plots(list(run.records())),
+                defaults=type(recipe)().model_dump(mode="json"),
+            )
 
 
 def _facts(command: str, world: int, device: str) -> Record:

@@ -3,7 +3,8 @@
     out = f + s (A(f) - f),   s in R^C, 0 at the start, trained
 
 For a gate g this is (1 + s (g - 1)) f. At s = 0 the output is f bit for bit for any finite A,
-also a foreign or a spatial one. s has a gradient at step 0, the module's own parameters from step 1 on.
+also a foreign or a spatial one. s has a gradient at step 0, the module's own parameters from
+step 1 on.
 Shapes: B batch, C channels, H height, W width.
 """
 

@@ -1,0 +1,90 @@
+"""The commands as Python calls: the same recipes, the same folders, the same faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qr_cli.engine.resolve import by_name, read_recipe, resolve
+from qr_cli.errors import UsageError, near
+from qr_cli.registry import import_target
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from qr_cli.engine.train import Finished
+
+# verb, task -> recipe class, what it takes to run it
+_JOBS = {
+    ("train", "attention"): (
+        "qr_cli.attention.recipe:Attention",
+        "qr_cli.attention.task:AttentionTask",
+    ),
+    ("eval", "attention"): (
+        "qr_cli.attention.recipe:AttentionEval",
+        "qr_cli.attention.evaluate:evaluate",
+    ),
+}
+_LOADERS = {"attention": "qr_cli.attention.load:load"}
+
+
+class _Silent:
+    """A listener that does not listen: metrics.jsonl holds what it would hear."""
+
+    def record(self, record: dict[str, Any]) -> None: ...
+
+    def tick(self, **progress: int) -> None: ...
+
+
+def run(
+    verb: str,
+    task: str,
+    *,
+    recipe: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Finished | list[dict[str, Any]]:
+    """Run a command of the command line.
+
+    Args:
+        verb: "train" or "eval".
+        task: "attention".
+        recipe: a recipe file, run folder or shipped recipe to start from.
+        resume: go on with the run of this name (train).
+        overwrite: replace the run of this name (train).
+        settings: flags with underscores for dashes: ``epochs=2, batch_size=128``.
+
+    Returns:
+        For "train" the run's folder and final record, for "eval" its records.
+
+    Raises:
+        QrError: what the command line would print; `exit_code` is its exit code.
+    """
+    names = [" ".join(job) for job in _JOBS]
+    if (verb, task) not in _JOBS:
+        raise UsageError(f"unknown job '{verb} {task}'{near(f'{verb} {task}', names)}")
+    recipe_class, target = (import_target(t) for t in _JOBS[verb, task])
+    file = read_recipe(task, recipe) if recipe else None
+    resolved = resolve(recipe_class, file=file, given=by_name(recipe_class, settings))
+    if verb == "eval":
+        return list(target(resolved))
+    from qr_cli.engine.train import train
+
+    command = f"qr_cli.run({verb!r}, {task!r})"
+    return train(resolved, target, _Silent(), command=command, resume=resume, overwrite=overwrite)
+
+
+def load(path: str | Path, *, which: str = "last") -> nn.Module:
+    """Return the model of a run or checkpoint, ready to use; see the loader of its task.
+
+    Raises:
+        WeightsError: there is no checkpoint, it is damaged, or its weights do not fit.
+    """
+    from qr_cli.engine.checkpoint import read_card
+    from qr_cli.engine.checkpoint import resolve as find
+
+    task = read_card(find(Path(path), which)).get("task")
+    if task not in _LOADERS:
+        raise UsageError(f"{path} is a checkpoint of {task!r}, which has no loader")
+    return import_target(_LOADERS[task])(path, which=which)

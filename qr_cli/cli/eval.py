@@ -1,0 +1,12 @@
+"""`qr eval TASK`: figures of what was trained."""
+
+from __future__ import annotations
+
+from qr_cli.cli.lazy import Stub, lazy_app
+
+app = lazy_app(
+    {
+        "attention": Stub("qr_cli.cli.eval_attention:app", "Trained image classifiers."),
+    },
+    help="Evaluate what was trained, from its checkpoint alone.",
+)

@@ -1,0 +1,81 @@
+"""`qr list KIND`: what can be named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from qr_cli.cli.lazy import SETTINGS
+from qr_cli.cli.output import out
+
+Row = dict[str, Any]
+
+
+def _modules() -> Iterator[Row]:
+    from qr_cli.attention.names import MODULES
+
+    for name, entry in MODULES.all().items():
+        yield {"name": name, "summary": entry.summary}
+
+
+def _archs() -> Iterator[Row]:
+    from qr_cli.attention.backbones.names import CIFAR_RESNETS, TORCHVISION_RESNETS
+    from qr_cli.attention.names import BACKBONES
+
+    for name in CIFAR_RESNETS:
+        yield {"name": name, "summary": "CIFAR ResNet of the authors"}
+    for name in TORCHVISION_RESNETS:
+        yield {"name": name, "summary": "torchvision; with (stem=cifar) for small images"}
+    for name, entry in BACKBONES.all().items():
+        yield {"name": f"{name}:NAME", "summary": entry.summary}
+
+
+def _data() -> Iterator[Row]:
+    from qr_cli.attention.names import SOURCES
+
+    for name, entry in SOURCES.all().items():
+        yield {"name": name, "summary": entry.summary}
+
+
+def _recipes() -> Iterator[Row]:
+    from qr_cli.engine.resolve import shipped
+
+    for name, path in shipped("attention").items():
+        head = path.read_text("utf-8").splitlines()[0].lstrip("# ")
+        yield {"name": name, "task": "attention", "summary": head}
+
+
+KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
+    "modules": ("Attention modules, for --module.", _modules),
+    "archs": ("Backbones, for --arch.", _archs),
+    "data": ("Data sources, for --data.", _data),
+    "recipes": ("Shipped recipes, for --recipe.", _recipes),
+}
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.", metavar=" ")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the names.", metavar=" ")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.", metavar=" ")]
+
+
+def _command(kind: str, rows: Callable[[], Iterator[Row]]) -> Callable[..., None]:
+    def command(json: AsJson = False, quiet: Quiet = False, no_color: NoColor = False) -> None:
+        out.configure(as_json=json, quiet=quiet, no_color=no_color)
+        found = list(rows())
+        for row in found:
+            out.record({"event": kind.removesuffix("s"), **row})
+            out.value(row["name"])
+        out.table(kind, ["name", "what it is"], [[r["name"], r["summary"]] for r in found])
+
+    return command
+
+
+app = typer.Typer(
+    no_args_is_help=True, help="List what can be named on the command line.", **SETTINGS
+)
+for _kind, (_help, _rows) in KINDS.items():
+    app.command(
+        _kind,
+        help=_help,
+        epilog=f"[bold]Examples[/bold]\n\n  qr list {_kind}\n\n  qr list {_kind} --json",
+    )(_command(_kind, _rows))
