@@ -133,7 +133,7 @@ class Fetch:
         self.scale = (1 / spread).float().view(1, 3, 1, 1)
         shift = -255 * torch.tensor(mean, dtype=torch.float64) / spread
         self.shift = shift.float().view(1, 3, 1, 1)
-        self._drawn: tuple[int, Tensor] | None = None
+        self._drawn: tuple[tuple[int, int], Tensor] | None = None
 
     def __call__(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """Return images float32 (b, 3, H, W), normalised, and labels int64 (b,)."""
@@ -162,18 +162,18 @@ class Fetch:
         return seen
 
     def uniforms(self, indices: Tensor, epoch: int, columns: int) -> Tensor:
-        """Return rows of the table of an epoch, float64 (b, columns); columns: 4 or a multiple.
+        """Return rows of the table of an epoch, float64 (b, columns), columns a multiple of 4.
 
         In memory the table is drawn whole, once an epoch; for files row by row, by setting the
         counter of the generator to where the row begins (four numbers per count).
         """
         key = np.array([self.seed, _STREAM + epoch], np.uint64)
         if self.in_memory:
-            if self._drawn is None or self._drawn[0] != epoch:
+            if self._drawn is None or self._drawn[0] != (epoch, columns):
                 table = np.random.Generator(np.random.Philox(key=key)).random(
                     (len(self.images), columns)
                 )
-                self._drawn = (epoch, torch.from_numpy(table))
+                self._drawn = ((epoch, columns), torch.from_numpy(table))
             return self._drawn[1][indices]
         rows = [
             np.random.Generator(np.random.Philox(key=key, counter=i * columns // 4)).random(columns)

@@ -184,16 +184,21 @@ def _places(images: ImageSet) -> dict[str, list[int]]:
     names = images.names or tuple(str(i) for i in range(len(images)))
     place: dict[str, list[int]] = {}
     for row, name in enumerate(names):
-        bare = str(PurePosixPath(name).with_suffix("")) if images.names else name
-        for key in {bare, PurePosixPath(bare).name}:
+        bare = _bare(name)
+        for key in {str(bare), bare.name}:
             place.setdefault(key, []).append(row)
     return place
 
 
+def _bare(name: str) -> PurePosixPath:
+    """Return the path of a file without its suffix."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.with_suffix("") if path.suffix else path
+
+
 def _row(name: str, place: Mapping[str, list[int]], images: ImageSet) -> int | None:
     """Return the row of the image that a box file calls `name`."""
-    bare = PurePosixPath(name.replace("\\", "/"))
-    bare = bare.with_suffix("") if bare.suffix else bare
+    bare = _bare(name)
     if images.names is None:
         rows = place.get(str(int(bare.name)), []) if bare.name.isdecimal() else []
         return rows[0] if rows else None
@@ -325,11 +330,12 @@ def _voc_file(path: Path) -> _Entry:
         objects = []
         for item in root.iter("object"):
             box = item.find("bndbox")
-            assert box is not None
+            if box is None:
+                raise ValueError("an object without bndbox")
             x0, y0, x1, y1 = _four(box.findtext(k) for k in ("xmin", "ymin", "xmax", "ymax"))
             objects.append((item.findtext("name") or "", (x0 - 1, y0 - 1, x1, y1)))
         size = tuple(int(root.findtext(f"size/{k}") or 0) for k in ("width", "height"))
-    except (ElementTree.ParseError, AssertionError, TypeError, ValueError) as error:
+    except (ElementTree.ParseError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not a Pascal VOC file ({error})") from error
     return _Entry(path.name, objects, (size[0], size[1]) if all(size) else None)
 

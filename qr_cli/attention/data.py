@@ -300,11 +300,9 @@ def _plan(
     parts: dict[str, Part] = {}
     rest: Tensor | None = None
     if share or limit_train is not None:
-        order = (
-            torch.arange(main.counts[learn])
-            if seed is None
-            else stratified_order(main.labels(learn), seed)
-        )
+        order = torch.arange(main.counts[learn])
+        if seed is not None:
+            order = stratified_order(main.labels(learn), seed)
         cut = round((share or 0) * len(order))
         if share:
             if not 0 < cut < len(order):
@@ -327,18 +325,14 @@ def _plan(
         raise DataError(f"{main.name} has no test part", hint="add --val 0.1 or --test-data SOURCE")
     if "test_context" in splits and "test_context" in main.counts:
         parts["test_context"] = Part(main, "test_context")
-    for part in parts.values():
-        check_size(part.source.size, part.source.name)
+    for source in {part.source for part in parts.values()}:
+        if min(source.size) < SMALLEST:
+            shown = "x".join(map(str, source.size))
+            raise DataError(
+                f"{source.name}: images of {shown} pixels are smaller than {SMALLEST}x{SMALLEST}",
+                hint="--image-size 32",
+            )
     return _Plan(main.name, main.classes, main.size, parts)
-
-
-def check_size(size: tuple[int, int], what: str) -> None:
-    """Refuse images with a side below eight pixels."""
-    if min(size) < SMALLEST:
-        raise DataError(
-            f"{what}: images of {size[0]}x{size[1]} pixels are smaller than {SMALLEST}x{SMALLEST}",
-            hint="--image-size 32",
-        )
 
 
 def _share(val: str | float | None) -> float | None:
@@ -376,22 +370,25 @@ def same_classes(main: Source, other: Source, what: str) -> None:
             f"the first is {extra[0]!r}",
             hint=f"training has {len(ours)} classes: {', '.join(ours[:5])} ...",
         )
-    if main.exact_names and other.exact_names and ours != theirs:
-        first = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), -1)
-        where = (
-            f"class {first} is {ours[first]!r} and {theirs[first]!r}"
-            if first >= 0
-            else (f"{len(ours)} and {len(theirs)} names")
-        )
-        raise DataError(f"{what}: the lists of classes differ: {where}")
+    fault = difference(ours, theirs)
+    if fault and main.exact_names and other.exact_names:
+        raise DataError(f"{what}: the lists of classes differ: {fault}")
+
+
+def difference(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str | None:
+    """Return in words where two lists of classes first differ, None if they are equal."""
+    for number, (a, b) in enumerate(zip(ours, theirs, strict=False)):
+        if a != b:
+            return f"class {number} is {a!r} and {b!r}"
+    return None if ours == theirs else f"{len(ours)} and {len(theirs)} names"
 
 
 def _load(part: Part, classes: tuple[str, ...]) -> ImageSet:
     """Decode a part and number its labels as in `classes`."""
     found = part.source.load(part.split, part.rows)
+    labels, boxes = found.labels, found.boxes
     if found.classes == classes:
         return found
-    labels, boxes = found.labels, found.boxes
     if part.source.named and set(found.classes) <= set(classes):
         table = torch.tensor([classes.index(name) for name in found.classes])
         labels = table[labels]

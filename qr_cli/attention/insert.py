@@ -30,6 +30,7 @@ from qr_cli.attention.backbones.select import Stages, choose_blocks, choose_stag
 from qr_cli.attention.backbones.site import OneOfStage, Site
 from qr_cli.attention.backbones.torchvision import BatchNormAttn, is_plain_batch_norm
 from qr_cli.attention.create import NoAttention, create_attention, default_stages
+from qr_cli.attention.grammar import check_module
 from qr_cli.attention.modules.contract import ChannelAttention
 from qr_cli.attention.modules.identity import IdentityStart
 from qr_cli.errors import UsageError
@@ -70,6 +71,10 @@ class Place:
 
 class StageModules(nn.ModuleDict):
     """The modules that the blocks of a stage share, kept once under ``shared.STAGE.*``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`: in a `Sequential`, which calls all its children, it must be no step."""
+        return x
 
 
 def plan(
@@ -215,11 +220,20 @@ def _places(
         raise UsageError(
             f"--place: must be auto, branch or stage-end, got {place!r}", hint="--place auto"
         )
-    probe = _probe(spec, found[-1])
+    check_module(spec)
     count = found[-1].stage
     chosen = choose_stages(stages, count, default_stages(spec, count))
     kept = choose_blocks(blocks, [block.depth for block in found if block.index == 0])
-    at_end = place == "stage-end" or (place == "auto" and probe.place == "stage-end")
+    candidates = [b for b, keep in zip(found, kept, strict=True) if keep and b.stage in chosen]
+    probe = _probe(spec, candidates[0], candidates[0].channels) if candidates else None
+    at_end = place == "stage-end" or (place == "auto" and probe and probe.place == "stage-end")
+    if at_end:
+        candidates = [block for block in candidates if block.index == block.depth - 1]
+    if not candidates or probe is None:
+        raise UsageError(
+            f"--stages {stages} with --blocks {blocks} leaves no place for {spec}",
+            hint="--stages all",
+        )
     if at_end and probe.needs:
         raise UsageError(
             f"--place stage-end: {spec} needs the block's {' and '.join(sorted(probe.needs))}, "
@@ -227,26 +241,23 @@ def _places(
             hint="--place branch",
         )
     places = [
-        (block, _end_place(block) if at_end else _branch_place(block, probe, spec, replace))
-        for block, keep in zip(found, kept, strict=True)
-        if keep and block.stage in chosen and (not at_end or block.index == block.depth - 1)
+        _end_place(block) if at_end else _branch_place(block, probe, spec, replace)
+        for block in candidates
     ]
-    if not places:
-        raise UsageError(
-            f"--stages {stages} with --blocks {blocks} leaves no place for {spec}",
-            hint="--stages all",
-        )
-    return places
+    widths = {where.channels: block for block, where in zip(candidates, places, strict=True)}
+    for channels, block in widths.items():
+        _probe(spec, block, channels)
+    return list(zip(candidates, places, strict=True))
 
 
 def _is_none(spec: str) -> bool:
     return spec.strip().lower() == "none"
 
 
-def _probe(spec: str, block: Block) -> ChannelAttention:
-    """Return a module without storage, to ask for its needs, scope, place and default stages."""
+def _probe(spec: str, block: Block, channels: int) -> ChannelAttention:
+    """Return a module without storage: does it fit, and what are its needs, scope and place?"""
     with torch.device("meta"):
-        return _build(spec, block.name, block.channels, stage=block.stage, seed=0)
+        return _build(spec, block.name, channels, stage=block.stage, seed=0)
 
 
 def _build(spec: str, name: str, channels: int, *, stage: int, seed: int) -> ChannelAttention:
@@ -360,7 +371,6 @@ def _share(model: nn.Module, modules: dict[int, ChannelAttention]) -> None:
 def _fill_slot(host: Any, module: nn.Module | None) -> None:
     """Fill timm's slot; what was there is kept outside of the parameters, for `detach`."""
     host.former_slot = (host.se,)  # a tuple: not registered
-    del host.se
     host.se = module
 
 
@@ -404,8 +414,10 @@ def _clear(block: Block) -> None:
         del norm.attn
         norm.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
     if hasattr(host, "former_slot"):
-        former = host.former_slot[0]
-        del host.se, host.former_slot
-        if former is not None:
-            former = former.to(example.device, example.dtype).train(host.training)
-        host.se = former
+        (former,) = host.former_slot
+        del host.former_slot
+        if former is None:
+            del host.se
+            host.se = None
+        else:
+            host.se = former.to(example.device, example.dtype).train(host.training)

@@ -216,7 +216,7 @@ def _dia(state: Mapping[str, Tensor]) -> Tensors:
 
 def _asr(state: Mapping[str, Tensor]) -> Tensors:
     """Rename ASR's batch norms; with an SE that stays the module is the chain ``asr(se)+se``."""
-    chain = any(re.search(r"\d\.attention_module\.", key) for key in state)
+    chain = any(re.match(r"layer\d+\.\d+\.attention_module\.", key) for key in state)
     asr, stays = ("attn.0.", "attn.1.") if chain else ("attn.", "")
     renamed: Tensors = {}
     for key, tensor in state.items():

@@ -6,6 +6,7 @@ Imports no torch.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -16,11 +17,20 @@ from qr_cli.engine.recipe import Loader, Optim, Recipe, Run, Schedule, Section, 
 from qr_cli.errors import UsageError
 
 
+_STAGES = r"auto|all|last|last2|\d+(,\d+)*"
+
+
 def _checked(value: str, check: object) -> str:
     try:
         return str(check(value))  # type: ignore[operator]
     except UsageError as error:
-        raise ValueError(error.message) from error
+        raise ValueError(error.message.removeprefix("--arch: ")) from error
+
+
+def _matches(value: str, pattern: str, words: str) -> str:
+    if not re.fullmatch(pattern, value):
+        raise ValueError(f"should be {words}, got {value}")
+    return value
 
 
 class Model(Section):
@@ -38,14 +48,13 @@ class Model(Section):
     ] = "se"
     stages: Annotated[
         str,
-        Field(
-            pattern=r"^(auto|all|last|last2|\d+(,\d+)*)$",
-            description="Stages with attention: auto, all, last, last2 or 1,3.",
-        ),
+        AfterValidator(lambda v: _matches(v, _STAGES, "auto, all, last, last2 or stages as 1,3")),
+        Field(description="Stages with attention: auto, all, last, last2 or 1,3."),
     ] = "auto"
     blocks: Annotated[
         str | None,
-        Field(pattern=r"^[01 ,]+$", description="Blocks with attention: one 0 or 1 each."),
+        AfterValidator(lambda v: v and _matches(v, "[01 ,]+", "one 0 or 1 per block")),
+        Field(description="Blocks with attention: one 0 or 1 each."),
     ] = None
     place: Annotated[
         Literal["auto", "branch", "stage-end"], Field(description="Where in a stage:")

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -83,6 +82,7 @@ class AttentionTask:
                 f"{recipe.loader.batch_size}",
                 hint="a smaller --batch-size, or --no-drop-last",
             )
+        self._check_batches(len(self.train_set) if world == 1 else 0)
         trained = self._freeze()
         optim = recipe.optim
         optimizer = build_optimizer(

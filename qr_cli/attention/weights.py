@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from qr_cli.attention.backbones.names import Arch, parse_arch
+from qr_cli.attention.backbones.records import residual_blocks
 from qr_cli.attention.official import translate
 from qr_cli.errors import EnvironmentFault, MissingExtra, UsageError, WeightsError
 
@@ -66,6 +67,7 @@ def read_weights(model: nn.Module, spec: str, *, download: bool = False) -> Weig
         path = Path(spec.removeprefix("official:"))
         tensors, found = read_file(path)
         tensors, family = translate(tensors)
+        tensors = _at_places(model, tensors)
         return Weights(tensors, f"{path.name}{found}, official {family}")
     tensors, found = read_file(Path(spec))
     return Weights(_read_linear_as_fc(model, tensors), f"{Path(spec).name}{found}")
@@ -188,6 +190,19 @@ def _below(key: str, names: tuple[str, ...]) -> bool:
 
 def _shown(model: nn.Module) -> str:
     return getattr(model, "arch", None) or type(model).__name__
+
+
+def _at_places(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename ``layerS.i.attn`` to where `attach` puts it in torchvision's and timm's blocks."""
+    places = {}
+    for block in residual_blocks(model):
+        child = {"torchvision": f"{block.last_norm}.attn", "timm resnet": "se"}.get(block.kind)
+        if child:
+            places[f"{block.name}.attn."] = f"{block.name}.{child}."
+    return {
+        next((key.replace(a, b, 1) for a, b in places.items() if key.startswith(a)), key): tensor
+        for key, tensor in tensors.items()
+    }
 
 
 def _read_linear_as_fc(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

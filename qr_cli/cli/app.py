@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Annotated, NoReturn
 
@@ -37,6 +38,7 @@ app = lazy_app(
         "list": Stub("qr_cli.cli.list:app", "List modules, archs, data and recipes.", _LOOK),
     },
     help="Train, evaluate and use ten published methods from the command line.",
+    add_completion=True,
     epilog="[bold]Examples[/bold]\n\n  qr train attention --arch resnet20 --module lsas"
     "\n\n  qr eval attention runs/attention/lsas-s0\n\n  qr list modules --json",
 )
@@ -72,12 +74,16 @@ def main() -> NoReturn:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    out.configure(as_json="--json" in words, no_color="--no-color" in words)
     try:
         code = typer.main.get_command(app).main(
-            args=arguments, prog_name="qr", standalone_mode=False
+            args=words, prog_name="qr", standalone_mode=False
         )
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as closed:  # Typer turns the first into the second
+        if getattr(closed, "code", 1) != 1:
+            raise
         # The reader has gone: say nothing, also not when the interpreter flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -89,6 +95,9 @@ def run(arguments: list[str] | None = None) -> int:
         fault = _translate(error)
         if os.environ.get("QR_DEBUG"):
             raise
+    if fault.hint is None and not isinstance(fault, Interrupted):
+        command = [word for word in words[:2] if not word.startswith("-")]
+        fault.hint = " ".join(["qr", *command, "--help"])
     if fault.message:  # a bare call has shown its help
         out.error(fault)
     return fault.exit_code
@@ -97,11 +106,14 @@ def run(arguments: list[str] | None = None) -> int:
 def _translate(error: Exception) -> QrError:
     """Return an error of Typer, the machine or ourselves as a sentence with an exit code."""
     if isinstance(error, _USAGE):
-        command = error.ctx.command_path if error.ctx else "qr"
-        message = error.format_message().rstrip(".")
-        return UsageError(message[:1].lower() + message[1:], hint=f"{command} --help")
+        context = getattr(error, "ctx", None)
+        message = getattr(error, "format_message", error.__str__)().rstrip(".")
+        for pattern, words in _WORDS:
+            message = re.sub(pattern, words, message)
+        hint = f"{context.command_path} --help" if context else None
+        return UsageError(message[:1].lower() + message[1:], hint=hint)
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
         return EnvironmentFault("out of memory", hint="halve --batch-size, double --accumulate")
     if isinstance(error, OSError) and error.errno is not None:
         where = f" {error.filename}" if error.filename else ""
@@ -112,5 +124,10 @@ def _translate(error: Exception) -> QrError:
     )
 
 
+_NO_MEMORY = ("out of memory", "can't allocate", "bad_alloc")
+_WORDS = (  # Typer's ways to say it, and ours
+    (r"\.? (?:Did you mean|\(Possible options:) (.*?)[?)]*$", r" (did you mean \1?)"),
+    (r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)", r"unexpected argument: \1"),
+)
 # Typer's public names include BadParameter only; its base is what every usage fault is.
 _USAGE = typer.BadParameter.__bases__[0]

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 
 class Stub(NamedTuple):
@@ -18,7 +18,20 @@ class Stub(NamedTuple):
     panel: str | None = None
 
 
-class LazyGroup(TyperGroup):
+class _PlainHelp:
+    """Shows ``--help`` without a type, as all switches."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)  # type: ignore[misc]
+        option.metavar = " "
+        return option
+
+
+class Command(_PlainHelp, TyperCommand):
+    """A command of this program."""
+
+
+class LazyGroup(_PlainHelp, TyperGroup):
     """A group whose stubs are exchanged for the real command when one is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -34,7 +47,7 @@ class LazyGroup(TyperGroup):
 
 def lazy_app(stubs: Mapping[str, Stub], **settings: Any) -> typer.Typer:
     """Return an app of stubs; `settings` go to Typer."""
-    app = typer.Typer(cls=LazyGroup, no_args_is_help=True, **SETTINGS, **settings)
+    app = typer.Typer(cls=LazyGroup, no_args_is_help=True, **(SETTINGS | settings))
     app.callback()(_nothing)
     for name, stub in stubs.items():
         app.command(name, help=stub.help, rich_help_panel=stub.panel)(_stand_in(stub.target))

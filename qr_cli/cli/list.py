@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qr_cli.cli.lazy import SETTINGS
+from qr_cli.cli.lazy import SETTINGS, Command, LazyGroup
 from qr_cli.cli.output import out
 
 Row = dict[str, Any]
@@ -71,11 +71,15 @@ def _command(kind: str, rows: Callable[[], Iterator[Row]]) -> Callable[..., None
 
 
 app = typer.Typer(
-    no_args_is_help=True, help="List what can be named on the command line.", **SETTINGS
+    cls=LazyGroup,
+    no_args_is_help=True,
+    help="List what can be named on the command line.",
+    **SETTINGS,
 )
 for _kind, (_help, _rows) in KINDS.items():
     app.command(
         _kind,
+        cls=Command,
         help=_help,
         epilog=f"[bold]Examples[/bold]\n\n  qr list {_kind}\n\n  qr list {_kind} --json",
     )(_command(_kind, _rows))

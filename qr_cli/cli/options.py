@@ -15,10 +15,11 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import typer
 
-from qr_cli.cli.lazy import SETTINGS
+from qr_cli.cli.complete import completion, starting
+from qr_cli.cli.lazy import SETTINGS, Command
 from qr_cli.cli.output import out
 from qr_cli.engine.recipe import Recipe
-from qr_cli.engine.resolve import Leaf, leaves, origins, read_recipe, resolve
+from qr_cli.engine.resolve import Leaf, leaves, origins, read_recipe, resolve, shipped
 
 R = TypeVar("R", bound=Recipe)
 
@@ -51,7 +52,6 @@ def recipe_app(
     help: str,
     examples: Iterable[str],
     writes_runs: bool = True,
-    complete: Callable[[Leaf], Callable[[str], list[str]] | None] = lambda leaf: None,
 ) -> typer.Typer:
     """Return an app with one command whose options are the leaves of `recipe`.
 
@@ -63,7 +63,6 @@ def recipe_app(
         help: what the command is for.
         examples: commands shown at the end of its help.
         writes_runs: whether it has --resume, --overwrite and --dry-run.
-        complete: shell completion of a leaf's values.
     """
     settings = leaves(recipe)
 
@@ -84,13 +83,18 @@ def recipe_app(
         resolved = resolve(recipe, file=file, given=given, command=command)
         body(Call(resolved, origins=origins(file, given), **call))
 
-    parameters = [p for leaf in settings for p in _parameters(leaf, complete(leaf))]
-    parameters += [_switch(*row) for row in _SWITCHES if writes_runs or row[0] not in _RUNS_ONLY]
+    parameters = [p for leaf in settings for p in _parameters(leaf)]
+    names = {"recipe": lambda typed: starting(typed, shipped(task))}
+    parameters += [
+        _switch(*row, complete=names.get(row[0]))
+        for row in _SWITCHES
+        if writes_runs or row[0] not in _RUNS_ONLY
+    ]
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {p.name: p.annotation for p in parameters}
     app = typer.Typer(**SETTINGS)
     epilog = "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in examples)])
-    app.command(help=help, epilog=epilog)(callback)
+    app.command(cls=Command, help=help, epilog=epilog)(callback)
     return app
 
 
@@ -109,9 +113,7 @@ _SWITCHES: tuple[tuple[str, str, type, str], ...] = (
 )
 
 
-def _parameters(
-    leaf: Leaf, complete: Callable[[str], list[str]] | None
-) -> Iterator[inspect.Parameter]:
+def _parameters(leaf: Leaf) -> Iterator[inspect.Parameter]:
     """Yield the parameters of a leaf: one, or the two directions of a switch.
 
     Only the direction that changes the default is shown; the other one undoes a recipe file.
@@ -130,7 +132,7 @@ def _parameters(
             yield _keyword(_dest(leaf) + _SIGN[value], bool | None, info)
     else:
         info = typer.Option(
-            leaf.flag, help=help, metavar=_metavar(leaf), autocompletion=complete, **panel
+            leaf.flag, help=help, metavar=_metavar(leaf), autocompletion=completion(leaf), **panel
         )
         yield _keyword(_dest(leaf), str | None, info)
 
@@ -152,9 +154,17 @@ def _keyword(name: str, annotation: Any, info: Any) -> inspect.Parameter:
     )
 
 
-def _switch(name: str, flag: str, kind: type, help: str) -> inspect.Parameter:
-    metavar = "NAME" if kind is str else " "
-    info = typer.Option(flag, help=help, rich_help_panel=_CALL, show_default=False, metavar=metavar)
+def _switch(
+    name: str, flag: str, kind: type, help: str, *, complete: Callable[[str], list[str]] | None
+) -> inspect.Parameter:
+    info = typer.Option(
+        flag,
+        help=help,
+        rich_help_panel=_CALL,
+        show_default=False,
+        metavar="NAME" if kind is str else " ",
+        autocompletion=complete,
+    )
     return _keyword(name, kind | None, info)
 
 

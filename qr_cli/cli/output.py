@@ -81,14 +81,16 @@ class Output:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+        table = Table(box=SIMPLE_HEAD)
         for column in columns:
             name = column.removesuffix(">")
             right = column.endswith(">")
             table.add_column(name, justify="right" if right else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
-        self._console(stderr=False).print(table)
+        console = self._console(stderr=False)
+        console.print(title, style="bold", markup=False)  # a table would break it at its own width
+        console.print(table)
 
     def value(self, value: str) -> None:
         """Print the one path or value that ``--quiet`` leaves."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from qr_cli.cli.lazy import SETTINGS
+from qr_cli.cli.lazy import SETTINGS, Command
 from qr_cli.errors import EnvironmentFault
 
 
@@ -12,6 +12,7 @@ def _planned(name: str) -> typer.Typer:
     app = typer.Typer(**SETTINGS)
 
     @app.command(
+        cls=Command,
         help=f"qr {name} is not part of this version yet.",
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("qr_cli")
 SHARES = ("top1", "top5", "accuracy")  # per cent for people, in [0, 1] in records
+FIRST = ("top1", "accuracy")  # those of an epoch's line
 
 
 class Watch:
@@ -66,11 +67,11 @@ class Watch:
 
 
 def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
-    """Return an epoch as one line: its figures and its speed."""
+    """Return an epoch as one line of a terminal: its main figures and its time."""
     figures = [
         f"{key.replace('_', ' ')} {shown(key, value)}"
         for key, value in record.items()
-        if key.endswith((*SHARES, "loss"))
+        if key == "loss" or key.endswith(FIRST)
     ]
     width = len(str(epochs))
     head = f"epoch {record['epoch']:>{width}}/{epochs}"
@@ -83,4 +84,4 @@ def shown(key: str, value: Any) -> str:
         return "-"
     if key.endswith(SHARES):
         return f"{100 * value:.2f} %"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:#.4g}".rstrip(".") if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""What every task stands on: recipes, the loop, run folders; imports no domain."""

@@ -24,14 +24,14 @@ class Chunk(NamedTuple):
 
     Attributes:
         batch: what `fetch` returned.
-        count: samples in it.
+        samples: how many of them.
         weight: factor on its mean loss, so that the gradients, summed over the batches of an
             update and averaged over ranks, are those of the mean over the whole update.
         last: whether the update is complete with it.
     """
 
     batch: Any
-    count: int
+    samples: int
     weight: float
     last: bool
 

@@ -147,7 +147,7 @@ class _Loop:
             waited += time.perf_counter() - fetched
             batch = send_to_device(chunk.batch, accelerator.device)
             for update in self.task.step(self.models, batch):
-                sums.add(update, chunk.count)
+                sums.add(update, chunk.samples)
                 self._apply(update, weight=chunk.weight, last=chunk.last)
             if chunk.last:
                 self._after_update(sums, asked)

@@ -1,4 +1,4 @@
-"""What a run is made of: frozen, validated sections, the single source of flags, YAML keys and help.
+"""What a run is made of: frozen, validated sections, the one source of flags, YAML keys and help.
 
 A recipe is a `Recipe` whose fields are `Section`s. A leaf ``optim.lr`` is the key ``optim: {lr: }``
 in YAML and the flag ``--lr``; a leaf with an ambiguous name carries its flag in

@@ -29,7 +29,7 @@ class _Synced(nn.modules.batchnorm._BatchNorm):
         mean = moments[:-1] / count
         centred = wide - mean.view(shape)
         var = all_reduce(centred.square().sum(axes)) / count
-        if self.running_mean is not None and self.running_var is not None:
+        if self.track_running_stats:
             self._follow(mean.detach(), var.detach() * count / (count - 1))
         out = centred * torch.rsqrt(var + self.eps).view(shape)
         if self.affine:
@@ -38,11 +38,12 @@ class _Synced(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, var: Tensor) -> None:
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        momentum = self.momentum
-        rate = 1 / float(self.num_batches_tracked) if momentum is None else momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
-        self.running_var.lerp_(var.to(self.running_var.dtype), rate)
+        rate = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        for buffer, value in ((self.running_mean, mean), (self.running_var, var)):
+            if buffer is not None:
+                buffer.lerp_(value.to(buffer.dtype), rate)
 
 
 def synchronize(model: nn.Module) -> nn.Module:

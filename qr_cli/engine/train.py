@@ -75,7 +75,9 @@ def train(
             model = model.to(memory_format=torch.channels_last)
         if world > 1 and recipe.run.sync_bn:
             model = synchronize(model)
-        parts.models[name] = torch.compile(model) if recipe.run.compile else model
+        if recipe.run.compile:
+            model.compile()
+        parts.models[name] = model
     resumed = [run.open(recipe, resume=resume) if main else False]
     broadcast_object_list(resumed)
     if recipe.run.tracker != "none":
@@ -123,7 +125,7 @@ def _reported(run: RunFolder, task: Task, recipe: TrainRecipe) -> Iterator[None]
                 title=f"{task.name}: {recipe.run_name}",
                 lead=task.lead(),
                 figures=task.plots(list(run.records())),
-                defaults=type(recipe)().model_dump(mode="json"),
+                defaults=type(recipe).model_validate({}).model_dump(mode="json"),
             )
 
 

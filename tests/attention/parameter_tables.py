@@ -92,7 +92,15 @@ SINGLES = [
 ]
 
 # FlopCounterMode, batch 1, evaluation; what multiplies no matrices counts nothing
-FREE = ("none", "spem", "ras", "ie", "srm", "sge")
+FREE = ("none", "spem", "ras", "ie", "srm")
+# sge sums C products at each of H W positions; written as a matrix product the counter sees 2 C H W
+# a block (as a product and a sum it would see none)
+SGE_PRODUCTS = {
+    "resnet20": 3 * 2 * (16 * 32**2 + 32 * 16**2 + 64 * 8**2),
+    "resnet56": 9 * 2 * (16 * 32**2 + 32 * 16**2 + 64 * 8**2),
+    "resnet83": 9 * 2 * (64 * 32**2 + 128 * 16**2 + 256 * 8**2),
+    "resnet164": 18 * 2 * (64 * 32**2 + 128 * 16**2 + 256 * 8**2),
+}
 FLOP_MODULES = ("se", "lsas", "sem", "stepnet", "eca", "asr(se)+se")
 FLOPS = {  # arch, classes, side: free, then FLOP_MODULES
     ("resnet20", 10, 32): (

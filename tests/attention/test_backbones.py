@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from qr_cli.attention.backbones import names
 from qr_cli.attention.backbones.cifar import PadShortcut
 from qr_cli.attention.backbones.create import create_backbone
+from qr_cli.attention.insert import attach, detach
 from qr_cli.errors import UsageError
 from tests.attention import parameter_tables as tables
 
@@ -24,12 +28,17 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def flops(arch: str, module: str, classes: int, side: int) -> int:
-    model = on_meta(arch, num_classes=classes, module=module).eval()
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        model(torch.empty(1, 3, side, side, device="meta"))
-    return counter.get_total_flops()
+@cache
+def plain(arch: str, classes: int) -> nn.Module:
+    return on_meta(arch, num_classes=classes).eval()
+
+
+@contextmanager
+def attended(arch: str, classes: int, module: str, stages: str = "auto") -> Iterator[nn.Module]:
+    """One network per arch, lent with a module in it: building each anew takes twice the time."""
+    model = plain(arch, classes)
+    yield attach(model, module, stages=stages)
+    detach(model)
 
 
 CIFAR_CELLS = [
@@ -45,8 +54,8 @@ def test_a_cifar_net_has_the_parameters_of_the_equations(
 ) -> None:
     stages = "all" if module == tables.LSAS_EVERYWHERE else "auto"
     spec = module.partition(" in ")[0]
-    net = on_meta(f"resnet{depth}", num_classes=classes, module=spec, stages=stages)
-    assert parameters(net) == count
+    with attended(f"resnet{depth}", classes, spec, stages) as net:
+        assert parameters(net) == count
 
 
 IMAGENET_CELLS = [
@@ -60,14 +69,16 @@ IMAGENET_CELLS = [
 def test_an_imagenet_net_has_the_parameters_of_the_equations(
     module: str, arch: str, count: int
 ) -> None:
-    assert parameters(on_meta(arch, num_classes=1000, module=module)) == count
+    with attended(arch, 1000, module) as net:
+        assert parameters(net) == count
 
 
 @pytest.mark.parametrize(("arch", "module", "stages", "classes", "count"), tables.SINGLES)
 def test_parameters_besides_the_tables(
     arch: str, module: str, stages: str, classes: int, count: int
 ) -> None:
-    assert parameters(on_meta(arch, num_classes=classes, module=module, stages=stages)) == count
+    with attended(arch, classes, module, stages) as net:
+        assert parameters(net) == count
 
 
 FLOP_CELLS = [
@@ -75,6 +86,7 @@ FLOP_CELLS = [
     for (arch, classes, side), (free, *row) in tables.FLOPS.items()
     for module, count in [
         *((module, free) for module in tables.FREE),
+        ("sge", free + tables.SGE_PRODUCTS[arch]),
         *zip(tables.FLOP_MODULES, row, strict=True),
     ]
 ]
@@ -86,7 +98,10 @@ FLOP_CELLS = [
 def test_a_net_costs_the_operations_of_the_equations(
     arch: str, module: str, classes: int, side: int, count: int
 ) -> None:
-    assert flops(arch, module, classes, side) == count
+    counter = FlopCounterMode(display=False)
+    with attended(arch, classes, module) as net, counter, torch.no_grad():
+        net(torch.empty(1, 3, side, side, device="meta"))
+    assert counter.get_total_flops() == count
 
 
 def test_the_keys_are_the_official_ones() -> None:
@@ -104,7 +119,7 @@ def test_a_bottleneck_strides_in_its_3x3_convolution() -> None:
 
 
 def test_convolutions_start_at_the_official_deviation() -> None:
-    weight = create_backbone("resnet20", num_classes=10).layer3[1].conv2.weight
+    weight = create_backbone("resnet20", num_classes=10).layer3[1].conv2.weight.detach()
     expected = (2 / (3 * 3 * 64)) ** 0.5
     # 36,864 draws: the relative standard error of the deviation is 0.4 %
     assert abs(float(weight.std()) / expected - 1) < 0.02

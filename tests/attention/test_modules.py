@@ -306,6 +306,43 @@ def test_every_registered_name_is_tested():
     assert set(MODULES.entries) == tested
 
 
+# parameters that attention adds to ResNet-20 (3 basic blocks a stage) and ResNet-83 (9 bottlenecks)
+ADDED = {
+    "se": (274847, 993712),
+    "lsas(se)": (274598, 973444),
+    "sem(fc,eca,ie)": (276581, 1014070),
+    "spem": (273836, 908842),
+    "ras(ie)": (273818, 908788),
+    "srm": (273818, 908788),
+    "stepnet": (276878, 1042096),
+    "asr(se)": (275183, 997744),
+    "asr(se)+se": (277556, 1098796),
+    "eca": (272501, 892777),
+    "ie": (273146, 900724),
+    "spa": (294650, 1957108),
+    "cbam": (275747, 996412),
+    "cbam(bias=false)": (275390, 992128),
+    "bam": (272893, 898290),
+    "sge": (272642, 894676),
+    "dia": (286866, 1111508),
+    "fca": (274490, 989428),
+}
+
+
+@pytest.mark.parametrize("form", ADDED)
+def test_parameters_of_whole_networks(form):
+    for plain, want, widths, blocks in (
+        (272474, ADDED[form][0], (16, 32, 64), 3),
+        (892660, ADDED[form][1], (64, 128, 256), 9),
+    ):
+        total = plain
+        for stage in default_stages(form, 3):
+            module = create_attention(form, widths[stage - 1], stage=stage)
+            once = module.scope == "stage" or module.place == "stage-end"
+            total += (1 if once else blocks) * sum(p.numel() for p in module.parameters())
+        assert total == want
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_state_dict_copy_and_pickle_give_the_same_module(form):
     module = random_module(form, 16).eval()
@@ -662,7 +699,7 @@ def test_modules_of_timm():
         assert create_attention(f"timm:{name}", 64)(f, Ctx()).shape == f.shape, name
     se = create_attention("timm:se", 64)
     assert sum(p.numel() for p in se.parameters()) == 1096  # timm rounds the width up to 8
-    for name in ("bottleneck", "bat", "nonsense"):
+    for name in ("ge", "bottleneck", "bat", "nonsense"):
         with pytest.raises(UsageError, match=f"timm:{name}"):
             create_attention(f"timm:{name}", 64)
 

@@ -154,7 +154,12 @@ def test_test_context_is_generated_on_request_with_the_context_of_training() -> 
 def test_peek_draws_nothing(monkeypatch) -> None:
     monkeypatch.setattr("qr_cli.attention.shapes._draw", None)
     found = peek("shapes(size=24)")
-    assert (found.train, found.test, found.size, len(found.classes)) == (10_000, 2_000, (24, 24), 10)
+    assert (found.train, found.test, found.size, len(found.classes)) == (
+        10_000,
+        2_000,
+        (24, 24),
+        10,
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def texture(k, x, y, u, g, size):
         dx, dy = (x / length + u[3]) % 1 - 0.5, (y / length + u[4]) % 1 - 0.5
         return float(dx * dx + dy * dy < 0.09)
     if k == 6:
-        return 0.5 + math.sin(2 * PI * math.hypot(x - size * u[5], y - size * u[6]) / length + p) / 2
+        return (
+            0.5 + math.sin(2 * PI * math.hypot(x - size * u[5], y - size * u[6]) / length + p) / 2
+        )
     if k <= 8:
         q = 4 if k == 7 else 12
         cx, cy = (v / size * (q - 1) for v in (x, y))
@@ -93,9 +95,10 @@ def image(i, *, split, context, size, seed):
                 dx, dy, a = x - size * u[b], y - size * u[b + 1], PI * u[b + 2]
                 along = dx * math.cos(a) + dy * math.sin(a)
                 across = -dx * math.sin(a) + dy * math.cos(a)
-                if abs(along) <= size * (0.1 + 0.15 * u[b + 3]) and abs(across) <= (
-                    0.6 + 0.9 * u[b + 4]
-                ) * z:
+                if (
+                    abs(along) <= size * (0.1 + 0.15 * u[b + 3])
+                    and abs(across) <= (0.6 + 0.9 * u[b + 4]) * z
+                ):
                     colour = base + c * direction(u, b + 5, b + 6)
             p = ((x - cx) * math.cos(th) + (y - cy) * math.sin(th)) / radius
             q = (-(x - cx) * math.sin(th) + (y - cy) * math.cos(th)) / radius

@@ -15,7 +15,7 @@ Shapes: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 import torchvision
@@ -46,7 +46,8 @@ def create(name: str, options: Mapping[str, Any], num_classes: int) -> nn.Module
 class BatchNormAttn(nn.BatchNorm2d):
     """Batch normalisation followed by its child `attn`."""
 
-    attn: nn.Module
+    if TYPE_CHECKING:  # TorchScript would read the annotation, and does not know nn.Module
+        attn: nn.Module
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -65,7 +66,7 @@ class BatchNormAttn(nn.BatchNorm2d):
         return out
 
 
-class BasicBlockAttn(resnet.BasicBlock):  # type: ignore[misc]  # torchvision has no types
+class BasicBlockAttn(resnet.BasicBlock):
     """Torchvision's basic block with `attn` after bn2."""
 
     attn: nn.Module | None
@@ -80,7 +81,7 @@ class BasicBlockAttn(resnet.BasicBlock):  # type: ignore[misc]  # torchvision ha
         return out
 
 
-class BottleneckAttn(resnet.Bottleneck):  # type: ignore[misc]
+class BottleneckAttn(resnet.Bottleneck):
     """Torchvision's bottleneck with `attn` after bn3."""
 
     attn: nn.Module | None

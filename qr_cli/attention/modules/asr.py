@@ -10,8 +10,8 @@ once per forward in the parameters' own dtype with autocast off: training and fo
 Facts. Start gates: inner `se` mean 0.50, `ie` 0.2689, delta = 2 with `se` about 0.25. With a
 constant input a hidden unit of A that is negative gets no gradient from any image; at the start
 each is so with probability 1/2, and all m of a block with probability 2^-m (m = 1 at 16 channels).
-Then v = sigmoid(c2), a free scale. `alive=true` (ours) flips the sign of those rows of (W1, c1). With
-`ie`, w = 0 at the start: psi gets no gradient at step 0, w does.
+Then v = sigmoid(c2), a free scale. `alive=true` (ours) flips the sign of those rows of (W1, c1).
+With `ie`, w = 0 at the start: psi gets no gradient at step 0, w does.
 Shapes: B batch, C channels, H height, W width.
 """
 

@@ -45,7 +45,22 @@ class BAM(ChannelAttention):
     def gate(self, f: Tensor, ctx: Ctx | None = None) -> Tensor:
         """Return 1 + sigmoid(ch sp), (B, C, H, W)."""
         with precise(f):
-            return (1 + torch.sigmoid(self.channel(f) * self.spatial(f))).to(f.dtype)
+            return (1 + self.excess(f)).to(f.dtype)
+
+    def forward(self, f: Tensor, ctx: Ctx | None = None) -> Tensor:
+        """Return f + sigmoid(ch sp) f, without forming the gate itself."""
+        with precise(f):
+            return torch.addcmul(f, f, self.excess(f).to(f.dtype))
+
+    def excess(self, f: Tensor) -> Tensor:
+        """Return sigmoid(ch sp), (B, C, H, W); the product as a matrix product, whose backward
+        pass needs no map-sized temporary, where the layout allows it.
+        """
+        channel, spatial = self.channel(f), self.spatial(f)
+        if not f.is_contiguous():
+            return torch.sigmoid(channel * spatial)
+        product = torch.bmm(channel.flatten(2), spatial.flatten(2))  # (B, C, HW)
+        return product.sigmoid_().view(f.shape)
 
 
 class ChannelPart(nn.Module):

@@ -41,12 +41,15 @@ class CBAM(ChannelAttention):
         self.bn = nn.BatchNorm2d(1, momentum=0.01)
         self._start()
 
-    def channel_gate(self, f: Tensor) -> Tensor:
-        """Return a, (B, C, H, W) -> (B, C, 1, 1)."""
-        wide = gates.accumulator(f)
-        pooled = torch.stack([gates.spatial_mean(f), f.flatten(2).max(-1).values.to(wide)])
-        logits = linear(self.fc2, torch.relu(linear(self.fc1, pooled))).sum(0)
-        return torch.sigmoid(logits)[:, :, None, None].to(f.dtype)
+    def channel_gate(self, s: Tensor) -> Tensor:
+        """Return a for [mean, max], (B, 2, C) -> (B, C)."""
+        return torch.sigmoid(linear(self.fc2, torch.relu(linear(self.fc1, s))).sum(1))
+
+    def scale(self, f: Tensor) -> Tensor:
+        """Return a f, by the single pass for big maps."""
+        if gates.worthwhile(f, self.backward):
+            return gates.single_pass(f, "mean_max", self.channel_gate)
+        return f * self.channel_gate(gates.spatial_mean_max(f))[:, :, None, None].to(f.dtype)
 
     def spatial_gate(self, scaled: Tensor) -> Tensor:
         """Return b of the scaled map, (B, C, H, W) -> (B, 1, H, W)."""
@@ -59,13 +62,13 @@ class CBAM(ChannelAttention):
     def gate(self, f: Tensor, ctx: Ctx | None = None) -> Tensor:
         """Return a b, (B, C, H, W)."""
         with precise(f):
-            a = self.channel_gate(f)
+            a = self.channel_gate(gates.spatial_mean_max(f))[:, :, None, None].to(f.dtype)
             return a * self.spatial_gate(f * a)
 
     def forward(self, f: Tensor, ctx: Ctx | None = None) -> Tensor:
         """Return a b f, the scaled map formed once."""
         with precise(f):
-            scaled = f * self.channel_gate(f)
+            scaled = self.scale(f)
             return scaled * self.spatial_gate(scaled)
 
     def reset_parameters(self) -> None:

@@ -17,7 +17,6 @@ from math import pi, sqrt
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qr_cli.attention.modules import gate as gates
@@ -76,7 +75,7 @@ class FCA(ChannelAttention):
         dct = self.dct.to(gates.accumulator(f))
         if (h, w) == (side, side):
             return dct
-        return _pool(side, h, dct).t() @ dct @ _pool(side, w, dct)
+        return gates.pool_matrix(side, h, dct).t() @ dct @ gates.pool_matrix(side, w, dct)
 
     def squeeze(self, f: Tensor) -> Tensor:
         """Return one coefficient per channel, (B, C, H, W) -> (B, C)."""
@@ -96,9 +95,3 @@ def cosine_basis(channels: int, freq: int, side: int) -> Tensor:
     each = channels // freq
     maps = [torch.outer(waves[u * step], waves[v * step]) for u, v in PAIRS[:freq]]
     return torch.stack(maps).repeat_interleave(each, 0).to(torch.get_default_dtype())
-
-
-def _pool(side: int, length: int, like: Tensor) -> Tensor:
-    """Return the (side, length) matrix of an adaptive average pool along one axis."""
-    eye = torch.eye(length, dtype=like.dtype, device=like.device)
-    return F.adaptive_avg_pool1d(eye, side).t()

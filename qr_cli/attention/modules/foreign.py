@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from qr_cli.attention.modules.contract import ChannelAttention, Ctx
@@ -60,10 +61,17 @@ def create_timm(name: str, channels: int, options: dict[str, Any]) -> nn.Module:
             raise EnvironmentFault(f"timm cannot be imported: {error}") from error
         raise MissingExtra("timm", "timm") from error
     try:
-        module: nn.Module | None = create_attn(name, channels, **options)  # type: ignore[no-untyped-call]
-    except (AssertionError, TypeError, ValueError, KeyError, NotImplementedError) as error:
+        module: nn.Module = create_attn(name, channels, **options)
+        _try(module, channels)
+    except (AssertionError, TypeError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error) or type(error).__name__
         raise UsageError(f"timm:{name} cannot be built from channels alone: {reason}") from error
-    if module is None:
-        raise UsageError(f"timm knows no attention module {name!r}")
     return module
+
+
+@torch.no_grad()
+def _try(module: nn.Module, channels: int) -> None:
+    """Run a small map through a module: some of timm's build well and then refuse any input."""
+    training = module.training
+    module.eval()(torch.zeros(1, channels, 8, 8))
+    module.train(training)

@@ -10,6 +10,7 @@ over the big map several times. Here it is
     mean      Z = gs / HW
     mean_std  Z = gs_m / HW + gs_d (f - mean) / ((HW - 1) d),  d = sqrt(unbiased variance + 1e-5)
     max_min   Z = gs at the position the reduction returned, 0 elsewhere
+    mean_max  the sum of the two above, for the maximum alone
     grid      Z = gs of the cells a pixel lies in, each over the cell's size, summed over the grids
     dct       Z = gs D, D the (C, H, W) weights of the squeeze
 
@@ -140,10 +141,22 @@ def spatial_max_min(f: Tensor) -> Tensor:
     return torch.stack([flat.max(-1).values, flat.min(-1).values], 1).to(accumulator(f))
 
 
+def spatial_mean_max(f: Tensor) -> Tensor:
+    """Return [mean, max] over H, W, (B, C, H, W) -> (B, 2, C)."""
+    top = f.flatten(2).max(-1).values
+    return torch.stack([spatial_mean(f), top.to(accumulator(f))], 1)
+
+
 def spatial_grids(f: Tensor) -> Tensor:
     """Return averages over grids of 1, 4, 16 cells, channel-major, (B, C, H, W) -> (B, 21 C)."""
     f = f.to(accumulator(f))
     return torch.cat([F.adaptive_avg_pool2d(f, side).flatten(1) for side in GRIDS], 1)
+
+
+def pool_matrix(side: int, length: int, like: Tensor) -> Tensor:
+    """Return the (side, length) matrix of an adaptive average pool along one axis."""
+    eye = torch.eye(length, dtype=like.dtype, device=like.device)
+    return F.adaptive_avg_pool1d(eye, side).t()
 
 
 def weighted_sum(f: Tensor, basis: Tensor) -> Tensor:
@@ -192,14 +205,34 @@ def _max_min_forward(f: Tensor, basis: Tensor | None) -> tuple[Tensor, _Saved]:
 
 
 def _max_min_backward(f: Tensor, gs: Tensor, saved: _Saved, r: Tensor, gate: Tensor) -> Tensor:
-    b, c, _, w = f.shape
     grad = r * gate
-    batch = torch.arange(b, device=f.device)[:, None]
-    channel = torch.arange(c, device=f.device)
     for j, index in enumerate(saved):
-        place = (batch, channel, index // w, index % w)
-        grad.index_put_(place, gs[:, j].to(grad.dtype), accumulate=True)
+        _add_at(grad, index, gs[:, j])
     return grad
+
+
+def _add_at(grad: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    """Add (B, C) values in place at one position of each channel, whatever the memory layout."""
+    value = value.to(grad.dtype)
+    if grad.is_contiguous():
+        grad.view(*grad.shape[:2], -1).scatter_add_(2, index[:, :, None], value[:, :, None])
+        return grad
+    batch = torch.arange(grad.shape[0], device=grad.device)[:, None]
+    channel = torch.arange(grad.shape[1], device=grad.device)
+    width = grad.shape[3]
+    place = (batch, channel, index // width, index % width)
+    return grad.index_put_(place, value, accumulate=True)
+
+
+def _mean_max_forward(f: Tensor, basis: Tensor | None) -> tuple[Tensor, _Saved]:
+    top = f.flatten(2).max(-1)
+    s = torch.stack([spatial_mean(f), top.values.to(accumulator(f))], 1)
+    return s, (top.indices,)
+
+
+def _mean_max_backward(f: Tensor, gs: Tensor, saved: _Saved, r: Tensor, gate: Tensor) -> Tensor:
+    grad = _mean_backward(f, gs[:, 0], (), r, gate)
+    return _add_at(grad, saved[0], gs[:, 1])
 
 
 def _grid_forward(f: Tensor, basis: Tensor | None) -> tuple[Tensor, _Saved]:
@@ -218,7 +251,7 @@ def _grid_backward(f: Tensor, gs: Tensor, saved: _Saved, r: Tensor, gate: Tensor
     if h % 4 or w % 4:
         z = torch.zeros_like(f, dtype=gs.dtype)
         for m, side in zip(maps, GRIDS, strict=True):
-            z += _cells(side, h, gs).t() @ m @ _cells(side, w, gs)
+            z += pool_matrix(side, h, gs).t() @ m @ pool_matrix(side, w, gs)
         return torch.addcmul(z.to(r.dtype), r, gate)
     fine = gs.new_zeros(b, c, 4, 4)
     for m, side in zip(maps, GRIDS, strict=True):
@@ -227,12 +260,6 @@ def _grid_backward(f: Tensor, gs: Tensor, saved: _Saved, r: Tensor, gate: Tensor
     r = r.view(b, c, 4, h // 4, 4, w // 4)
     z = fine[:, :, :, None, :, None].to(r.dtype)
     return torch.addcmul(z, r, gate[:, :, :, :, None, None]).flatten(4).flatten(2, 3)
-
-
-def _cells(side: int, length: int, like: Tensor) -> Tensor:
-    """Return the (side, length) matrix of an adaptive average pool along one axis."""
-    eye = torch.eye(length, dtype=like.dtype, device=like.device)
-    return F.adaptive_avg_pool1d(eye, side).t()
 
 
 def _dct_forward(f: Tensor, basis: Tensor | None) -> tuple[Tensor, _Saved]:
@@ -249,6 +276,7 @@ _KINDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "mean": (_mean_forward, _mean_backward),
     "mean_std": (_mean_std_forward, _mean_std_backward),
     "max_min": (_max_min_forward, _max_min_backward),
+    "mean_max": (_mean_max_forward, _mean_max_backward),
     "grid": (_grid_forward, _grid_backward),
     "dct": (_dct_forward, _dct_backward),
 }
