@@ -12,6 +12,5 @@ done |
   python3 -c '
 import json, sys
 for line in sys.stdin:
-    r = json.loads(line)
-    print(r["module"], r["parameters"], f"{r['"'top1'"']:.4f}", sep="\t")
+    print("{module}\t{parameters}\t{top1:.4f}".format(**json.loads(line)))
 '

@@ -69,9 +69,13 @@ def run(
     resolved = resolve(recipe_class, file=file, given=by_name(recipe_class, settings))
     if verb == "eval":
         return list(target(resolved))
-    for flag, several in (("seeds", resolved.run.seeds), ("num_processes", resolved.run.num_processes > 1)):
-        if several:
-            raise UsageError(f"{flag}: a Python call makes one run in one process", hint="qr train")
+    from qr_cli.engine.launch import is_child
+
+    if resolved.run.seeds or (resolved.run.num_processes > 1 and not is_child()):
+        raise UsageError(
+            "seeds, num_processes: a Python call makes one run in one process",
+            hint=f"qr {verb} {task} --help",
+        )
     from qr_cli.engine.accelerator import set_environment
 
     set_environment(deterministic=resolved.run.deterministic)

@@ -6,11 +6,11 @@
 
 Blanks are ignored and names are case-insensitive, but for those with a ":" or "/" (a path, a class,
 a name of timm), which are kept as typed. Positional arguments come before keys. `parse` knows no
-module; `check_module` does. It has no table of its own: which options a module has, their types and
-defaults, and what may stand inside what, are read from the module's source (`qr_cli` modules only),
-that is from the keyword-only arguments of ``__init__`` and the class attributes of the contract.
-So a new module stays one file and one line in `names.py`. Options of third-party and timm modules
-are known only to these and are checked when the module is built.
+module; `check_module` does. Which options a module has, their types, bounds and defaults, whether
+it has logits and whether it may be constant are read from its source by `modules/forms.py` (those
+of `qr_cli` only), so a new module stays one file and one line in `names.py`. Only the rules of
+modules that take others inside stand here (`_RULES`). Options of third-party and timm modules are
+known to these alone and are checked when the module is built.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from qr_cli.attention.modules.forms import Value, form
+from qr_cli.attention.modules.forms import Form, Value, form
 from qr_cli.attention.names import MODULES
 from qr_cli.errors import UsageError, near
 

@@ -14,28 +14,30 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from qr_cli.attention.backbones.records import (
-    Block,
-    explicit_class,
-    is_explicit,
-    plain_class,
-    residual_blocks,
+from qr_cli.attention.backbones.hosts import (
+    Mechanism,
+    StageModules,
+    clear,
+    held,
+    mark_sites,
+    put,
+    share,
+    slot_taken,
 )
+from qr_cli.attention.backbones.records import Block, residual_blocks
 from qr_cli.attention.backbones.select import Stages, choose_blocks, choose_stages
-from qr_cli.attention.backbones.site import OneOfStage, Site
-from qr_cli.attention.backbones.torchvision import BatchNormAttn, is_plain_batch_norm
+from qr_cli.attention.backbones.site import OneOfStage
+from qr_cli.attention.backbones.torchvision import is_plain_batch_norm
 from qr_cli.attention.create import NoAttention, create_attention, default_stages
 from qr_cli.attention.grammar import check_module
 from qr_cli.attention.modules.contract import ChannelAttention
 from qr_cli.attention.modules.identity import IdentityStart
 from qr_cli.errors import UsageError
-
-Mechanism = Literal["block argument", "batch norm", "slot", "explicit block", "stage end"]
 
 __all__ = [
     "Place",
@@ -67,14 +69,6 @@ class Place:
     channels: int
     mechanism: Mechanism
     note: str
-
-
-class StageModules(nn.ModuleDict):
-    """The modules that the blocks of a stage share, kept once under ``shared.STAGE.*``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x`: in a `Sequential`, which calls all its children, it must be no step."""
-        return x
 
 
 def plan(
@@ -144,17 +138,17 @@ def attach(
     if replace:
         detach(model)
     if shared:
-        _share(model, shared)
+        share(model, shared)
     for block, where, module in filled:
-        _put(block, where, OneOfStage(module) if where.stage in shared else module, model)
-    _mark_sites(found)
+        put(block, where.mechanism, OneOfStage(module) if where.stage in shared else module, model)
+    mark_sites(found)
     return model
 
 
 def detach(model: nn.Module) -> nn.Module:
     """Take all attention out that `attach` put in; classes, keys and logits are as before."""
     for block in residual_blocks(model):
-        _clear(block)
+        clear(block)
         stage = model.get_submodule(block.stage_name)
         if "attn" in stage._modules:
             del stage.attn
@@ -170,9 +164,9 @@ def iter_attention(model: nn.Module) -> Iterator[tuple[str, int, int, nn.Module]
     the index of the stage's last block.
     """
     for block in residual_blocks(model):
-        held = _held(block)
-        if held is not None:
-            name, module = held
+        found = held(block)
+        if found is not None:
+            name, module = found
             if isinstance(module, OneOfStage):
                 module = module.held[0]
             yield f"{block.name}.{name}", block.stage, block.index, module
@@ -302,7 +296,7 @@ def _end_place(block: Block) -> Place:
 
 def _branch_place(block: Block, probe: ChannelAttention, spec: str, replace: bool) -> Place:
     mechanism, child = _mechanism(block, probe, spec)
-    taken = _slot_taken(block.module)
+    taken = slot_taken(block.module)
     if taken is not None and not replace:
         raise UsageError(
             f"{block.name}.se is taken already, by {type(taken).__name__}",
@@ -332,92 +326,3 @@ def _mechanism(block: Block, probe: ChannelAttention, spec: str) -> tuple[Mechan
     if not probe.needs and is_plain_batch_norm(norm):
         return "batch norm", f"{block.last_norm}.attn"
     return "explicit block", "attn"
-
-
-def _slot_taken(module: nn.Module) -> nn.Module | None:
-    """Return what fills the block's timm slot, if anything but an identity does."""
-    slot = getattr(module, "se", None)
-    return None if slot is None or isinstance(slot, nn.Identity) else slot
-
-
-def _put(block: Block, where: Place, module: nn.Module, model: nn.Module) -> None:
-    host: Any = block.module
-    if where.mechanism == "stage end":
-        model.get_submodule(block.stage_name).add_module("attn", module)
-    elif where.mechanism == "batch norm":
-        norm: Any = host.get_submodule(block.last_norm)
-        norm.__class__ = BatchNormAttn
-        norm.attn = module
-    elif where.mechanism == "slot":
-        _fill_slot(host, module)
-    else:
-        if where.mechanism == "explicit block":
-            if _slot_taken(host) is not None:
-                _fill_slot(host, None)
-            host.__class__ = explicit_class(block)
-        host.attn = module
-
-
-def _share(model: nn.Module, modules: dict[int, ChannelAttention]) -> None:
-    if hasattr(model, "shared"):
-        raise UsageError(
-            f"{type(model).__name__} has an attribute 'shared' already, the place of modules kept "
-            "once per stage",
-            hint="attach to the part of the network that holds the residual blocks",
-        )
-    model.shared = StageModules({str(stage): module for stage, module in modules.items()})
-
-
-def _fill_slot(host: Any, module: nn.Module | None) -> None:
-    """Fill timm's slot; what was there is kept outside of the parameters, for `detach`."""
-    host.former_slot = (host.se,)  # a tuple: not registered
-    host.se = module
-
-
-def _mark_sites(found: list[Block]) -> None:
-    """Tell the blocks whose attention receives a `Ctx` where they stand."""
-    for stage in {block.stage for block in found}:
-        held = [b for b in found if b.stage == stage and getattr(b.module, "attn", None)]
-        state: dict[Any, Any] = {}
-        for block in held:
-            opens, closes = block is held[0], block is held[-1]
-            block.module.site = Site(  # type: ignore[assignment]  # no tensor, no module
-                stage, block.index, block.depth, opens, closes, state
-            )
-
-
-def _held(block: Block) -> tuple[str, nn.Module] | None:
-    """Return name and module of the attention that `attach` put into a block, or None."""
-    host: Any = block.module
-    if getattr(host, "attn", None) is not None:
-        return "attn", host.attn
-    if hasattr(host, "former_slot"):
-        return "se", host.se
-    norm = getattr(host, block.last_norm, None)
-    if isinstance(norm, BatchNormAttn):
-        return f"{block.last_norm}.attn", norm.attn
-    return None
-
-
-def _clear(block: Block) -> None:
-    """Make a block what it was before `attach`."""
-    host: Any = block.module
-    example = next(host.parameters())
-    if block.kind == "qr":
-        del host.attn, host.site
-        host.attn = host.site = None
-    elif is_explicit(host):
-        del host.attn, host.site
-        host.__class__ = plain_class(host)
-    norm: Any = getattr(host, block.last_norm, None)
-    if isinstance(norm, BatchNormAttn):
-        del norm.attn
-        norm.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
-    if hasattr(host, "former_slot"):
-        (former,) = host.former_slot
-        del host.former_slot
-        if former is None:
-            del host.se
-            host.se = None
-        else:
-            host.se = former.to(example.device, example.dtype).train(host.training)

@@ -39,7 +39,7 @@ class Model(Section):
     arch: Annotated[
         str,
         AfterValidator(lambda v: _checked(v, check_arch)),
-        Field(description="Backbone: resnet20, torchvision:resnet50, .."),
+        Field(description="Backbone: resnet20, torchvision:resnet50, ..", validate_default=True),
     ] = "resnet20"
     module: Annotated[
         str,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +24,7 @@ from qr_cli.engine.checkpoint import read_weights, resolve
 from qr_cli.engine.loader import Loader, in_order
 from qr_cli.engine.optim import build_optimizer, build_schedule
 from qr_cli.engine.task import Best, Models, Parts, Record, Update
-from qr_cli.errors import DataError
+from qr_cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from qr_cli.engine.report import Plot
@@ -82,7 +84,8 @@ class AttentionTask:
                 f"{recipe.loader.batch_size}",
                 hint="a smaller --batch-size, or --no-drop-last",
             )
-        self._check_batches(len(self.train_set) if world == 1 else 0)
+        if world == 1 and (loader.used % loader.batch_size or loader.batch_size) == 1:
+            self._refuse_batch_of_one()
         trained = self._freeze()
         optim = recipe.optim
         optimizer = build_optimizer(
@@ -190,6 +193,19 @@ class AttentionTask:
         from qr_cli.attention.plots import training_plots
 
         return training_plots(list(records))
+
+    @torch.no_grad()
+    def _refuse_batch_of_one(self) -> None:
+        """Raise before the first epoch what a batch of one would raise at its end."""
+        try:
+            deepcopy(self.model).train()(torch.zeros(1, 3, *self._size()))
+        except ValueError as error:  # batch normalisation over the batch alone
+            raise UsageError(
+                f"--batch-size: {self.recipe.loader.batch_size} leaves a batch of 1 of "
+                f"{len(self.train_set)} images, which {self.recipe.model.arch} with "
+                f"{self.recipe.model.module} cannot normalise",
+                hint="--drop-last, or another --batch-size",
+            ) from error
 
     def _build(self) -> nn.Module:
         """Build the network, with the weights the recipe starts from."""

@@ -13,11 +13,11 @@ _TABLES = {"--module": "modules", "--arch": "archs", "--data": "data", "--test-d
 def completion(leaf: Leaf) -> Callable[[str], list[str]] | None:
     """Return what completes a leaf's value, or None where only the shell can (files)."""
     if leaf.choices:
-        return lambda typed: starting(typed, map(str, leaf.choices))
+        return lambda incomplete: starting(incomplete, map(str, leaf.choices))
     if leaf.flag not in _TABLES:
         return None
     _, rows = KINDS[_TABLES[leaf.flag]]
-    return lambda typed: starting(typed, (row["name"].removesuffix("NAME") for row in rows()))
+    return lambda incomplete: starting(incomplete, (row["name"].removesuffix("NAME") for row in rows()))
 
 
 def starting(typed: str, names: Iterable[str]) -> list[str]:

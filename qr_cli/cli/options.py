@@ -84,7 +84,7 @@ def recipe_app(
         body(Call(resolved, origins=origins(file, given), **call))
 
     parameters = [p for leaf in settings for p in _parameters(leaf)]
-    names = {"recipe": lambda typed: starting(typed, shipped(task))}
+    names = {"recipe": lambda incomplete: starting(incomplete, shipped(task))}
     parameters += [
         _switch(*row, complete=names.get(row[0]))
         for row in _SWITCHES

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
@@ -40,7 +44,8 @@ class Progress:
         epoch: complete epochs.
         step: updates made in the whole run.
         epoch_step: updates made in the current epoch.
-        sums: metric sums of the current epoch over this run's samples, "n" their number.
+        sums: metric sums of the current epoch, and under "n NAME" over how many samples.
+        losses: losses since the last look, over all ranks.
         best: the best figure so far and its epoch.
         stale: epochs since then.
         position: length of metrics.jsonl, in bytes.
@@ -51,6 +56,7 @@ class Progress:
     step: int = 0
     epoch_step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
     best: float | None = None
     best_epoch: int = 0
     stale: int = 0
@@ -102,7 +108,8 @@ def save(
             shutil.rmtree(hidden, ignore_errors=True)
             hidden.mkdir(parents=True)
         accelerator.wait_for_everyone()
-        accelerator.save_state(str(hidden))
+        with _bare_weights(accelerator):
+            accelerator.save_state(str(hidden))
         accelerator.wait_for_everyone()
         if run.writes:
             if averaged is not None:
@@ -115,9 +122,9 @@ def save(
             if is_best:
                 _point(run.path / "best.json", final, epoch=progress.epoch, value=progress.best)
             _rotate(run, keep)
-    except (OSError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save: RuntimeError
         shutil.rmtree(hidden, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise EnvironmentFault(
             f"cannot save {final}: {reason}",
             hint="make room, then add --resume to the same command",
@@ -135,27 +142,31 @@ def load(
     """Restore the latest checkpoint into what `accelerator` has prepared.
 
     Returns:
-        The progress, or a fresh one where the run has no checkpoint yet.
+        The progress, or a fresh one where the run has no checkpoint yet. What a killed run left
+        half done is deleted or completed.
 
     Raises:
         WeightsError: the checkpoint cannot be read.
     """
     pointer = run.path / "latest.json"
     if not pointer.exists():
+        _tidy(run, Progress())
         return Progress()
     folder = resolve(run.path, "last")
     try:
         progress = Progress(**json.loads((folder / "progress.json").read_text("utf-8")))
-        accelerator.load_state(str(folder))
+        _load_state(accelerator, folder)
         for name, scheduler in schedulers.items():
             scheduler.load_state_dict(progress.schedulers[name])
         if averaged is not None:
             averaged.module.load_state_dict(load_file(folder / "ema.safetensors"))
             averaged.n_averaged.fill_(progress.step)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except _UNREADABLE as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(
-            f"{folder} cannot be resumed: {error}", hint="--overwrite starts the run again"
+            f"{folder} cannot be resumed: {reason}", hint="--overwrite starts the run again"
         ) from error
+    _tidy(run, progress)
     return progress
 
 
@@ -204,31 +215,108 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(f"{path} cannot be read: {error}") from error
 
 
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+
+
+def _load_state(accelerator: Accelerator, folder: Path) -> None:
+    """Load what `save_state` wrote; Accelerate does not say when it cannot read random states."""
+    accelerator.step = -1
+    with _bare_weights(accelerator):
+        accelerator.load_state(str(folder))
+    unread, accelerator.step = accelerator.step < 0, 0
+    states = folder / f"random_states_{accelerator.process_index}.pkl"
+    # A rank that the saved run did not have goes on from its seed.
+    if unread and (accelerator.is_main_process or states.exists()):
+        raise OSError(f"{states.name} is missing or damaged")
+
+
+@contextmanager
+def _bare_weights(accelerator: Accelerator) -> Iterator[None]:
+    """Keep the wrapper of several processes out of the names of weights."""
+
+    def save(models: list[nn.Module], weights: list[dict[str, Any]], folder: str) -> None:
+        for number, model in enumerate(models):
+            if isinstance(model, DistributedDataParallel):
+                weights[number] = model.module.state_dict()
+
+    def load(models: list[nn.Module], folder: str) -> None:
+        for number, model in enumerate(models):
+            if isinstance(model, DistributedDataParallel):
+                models[number] = model.module
+
+    hooks = [
+        accelerator.register_save_state_pre_hook(save),
+        accelerator.register_load_state_pre_hook(load),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _require_finite(models: dict[str, nn.Module], step: int) -> None:
     for model in models.values():
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                bare = name.removeprefix("module.")
                 raise RunFailed(
-                    f"{name} is not finite after step {step}; nothing was saved",
+                    f"{bare} is not finite after step {step}; nothing was saved",
                     hint="a lower --lr, or --clip-norm 1",
                 )
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a schedule's state is JSON-able: all but the functions it is built from."""
+    """Return what of a schedule's state is JSON-able."""
     kinds = (int, float, str, list, type(None))
-    return {k: v for k, v in state.items() if isinstance(v, kinds) and k != "lr_lambdas"}
+    return {k: v for k, v in state.items() if isinstance(v, kinds)}
 
 
 def _publish(hidden: Path, final: Path) -> None:
     """Flush every file of `hidden`, then give the folder its final name."""
     for path in [*hidden.iterdir(), hidden]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        _flush(path)
     if final.exists():  # left by a run that died between this rename and the pointer
-        shutil.rmtree(final)
+        _delete(final)
     os.replace(hidden, final)
+    _flush(final.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a checkpoint; killed in between, what is left of it is hidden."""
+    hidden = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(hidden, ignore_errors=True)
+    os.replace(folder, hidden)
+    shutil.rmtree(hidden)
+
+
+def _tidy(run: RunFolder, progress: Progress) -> None:
+    """Undo or complete what a killed run was about to do around its latest checkpoint."""
+    if not run.writes or not run.checkpoints.is_dir():
+        return
+    for path in run.checkpoints.glob(".*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in _saved(run):
+        if _step(path) > progress.step:
+            _delete(path)
+    if progress.best_epoch == progress.epoch > 0 and not progress.epoch_step:
+        final = run.checkpoints / progress.label
+        _point(run.path / "best.json", final, epoch=progress.epoch, value=progress.best)
 
 
 def _point(pointer: Path, final: Path, **fields: Any) -> None:
@@ -241,10 +329,14 @@ def _rotate(run: RunFolder, keep: int) -> None:
     pointed = {resolve(run.path, "last")}
     if (run.path / "best.json").exists():
         pointed.add(resolve(run.path, "best"))
-    saved = sorted(
-        (p for p in run.checkpoints.iterdir() if (p / "progress.json").exists()),
-        key=lambda p: json.loads((p / "progress.json").read_text("utf-8"))["step"],
-    )
-    for path in saved[:-keep]:
-        if path not in pointed and not path.name.startswith("."):
-            shutil.rmtree(path)
+    for path in sorted(_saved(run), key=_step)[:-keep]:
+        if path not in pointed:
+            _delete(path)
+
+
+def _saved(run: RunFolder) -> list[Path]:
+    return [p.parent for p in run.checkpoints.glob("[!.]*/progress.json")]
+
+
+def _step(folder: Path) -> int:
+    return json.loads((folder / "progress.json").read_text("utf-8"))["step"]

@@ -8,6 +8,7 @@ touched, so resuming inside an epoch is exact.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -87,7 +88,7 @@ class Loader:
     def _plan(self, epoch: int, skip: int) -> Iterator[tuple[Tensor, float, bool]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(self.size, generator=generator)[: self.used]
-        for update in order.split(self.batch_size * self.accumulate)[skip:]:
+        for update in order.split(self.batch_size * self.accumulate)[skip : len(self)]:
             batches = update.split(self.batch_size)
             for number, batch in enumerate(batches, start=1):
                 mine = batch.tensor_split(self.world)[self.rank]
@@ -100,6 +101,7 @@ class Loader:
             _Batches(self.fetch, indices, epoch),
             batch_size=None,
             num_workers=self.workers,
+            worker_init_fn=_ignore_interrupts,
             generator=torch.Generator(),  # otherwise the global random state would move
         )
         return iter(loader)
@@ -113,6 +115,11 @@ def in_order(
         mine = batch.tensor_split(world)[rank]
         if len(mine):
             yield fetch(mine, 0)
+
+
+def _ignore_interrupts(number: int) -> None:
+    """Let Ctrl-C, which a terminal sends to every process, stop the loop and not its readers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Batches(Dataset[Any]):

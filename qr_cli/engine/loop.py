@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, send_to_device
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from qr_cli.engine import checkpoint
@@ -98,7 +99,7 @@ def fit(
     with _interrupts() as asked:
         while loop.goes_on():
             loop.train_epoch(asked)
-            loop.close_epoch()
+            loop.close_epoch(asked)
     return loop.progress
 
 
@@ -115,7 +116,7 @@ class _Loop:
         self.task, self.parts, self.accelerator = task, parts, accelerator
         self.run, self.listener, self.limits = run, listener, limits
         self.card = task.describe()
-        self.averaged = _averaged(parts, limits.ema)
+        self.averaged = _averaged(parts, limits.ema, accelerator.device)
         self.models = {name: accelerator.prepare(model) for name, model in parts.models.items()}
         self.optimizers = {
             name: accelerator.prepare(optimizer) for name, optimizer in parts.optimizers.items()
@@ -138,7 +139,7 @@ class _Loop:
     def train_epoch(self, asked: Callable[[], bool]) -> None:
         """Make the updates of one epoch that are not made yet."""
         progress, accelerator = self.progress, self.accelerator
-        sums = _Sums(accelerator, progress.sums)
+        sums = _Sums(accelerator, progress)
         for model in self.models.values():
             model.train()
         started = fetched = time.perf_counter()
@@ -146,6 +147,7 @@ class _Loop:
         for chunk in self.parts.train.epoch(progress.epoch, skip=progress.epoch_step):
             waited += time.perf_counter() - fetched
             batch = send_to_device(chunk.batch, accelerator.device)
+            sums.seen += chunk.samples * accelerator.num_processes
             for update in self.task.step(self.models, batch):
                 sums.add(update, chunk.samples)
                 self._apply(update, weight=chunk.weight, last=chunk.last)
@@ -155,7 +157,7 @@ class _Loop:
                     break
             fetched = time.perf_counter()
         seconds = time.perf_counter() - started
-        sums.check(progress.step)
+        sums.check()
         self.epoch_record = {
             "event": "epoch",
             "epoch": progress.epoch + 1,
@@ -167,8 +169,8 @@ class _Loop:
             "seconds": round(seconds, 2),
         }
 
-    def close_epoch(self) -> None:
-        """Evaluate, record and save."""
+    def close_epoch(self, asked: Callable[[], bool]) -> None:
+        """Evaluate, record and save; stop where that was asked."""
         progress, best = self.progress, self.task.best
         first, *others = self._evaluate()
         for key, value in first.items():
@@ -176,7 +178,8 @@ class _Loop:
                 raise RunFailed(
                     f"{key} is not finite after step {progress.step}", hint=self._last_good()
                 )
-        progress.epoch, progress.epoch_step, progress.sums = progress.epoch + 1, 0, {}
+        progress.epoch, progress.epoch_step = progress.epoch + 1, 0
+        progress.sums, progress.losses = {}, []
         is_best = best.improves(first[best.metric], progress.best)
         progress.stale = 0 if is_best else progress.stale + 1
         if is_best:
@@ -185,10 +188,13 @@ class _Loop:
         for record in others:
             self._emit({"event": record["event"], "epoch": progress.epoch} | record)
         self._save(is_best=is_best)
+        if self._agreed(asked()) and self.goes_on():
+            raise self._interrupted()
 
     def _apply(self, update: Update, *, weight: float, last: bool) -> None:
         accelerator = self.accelerator
         with ExitStack() as stack:
+            stack.enter_context(_untouched(self._trained(but=update.optimizer)))
             if not last:
                 for model in self.models.values():
                     stack.enter_context(accelerator.no_sync(model))
@@ -197,11 +203,12 @@ class _Loop:
             return
         optimizer = self.optimizers[update.optimizer]
         if self.limits.clip_norm:
-            trained = [p for group in optimizer.param_groups for p in group["params"]]
-            accelerator.clip_grad_norm_(trained, self.limits.clip_norm)
+            accelerator.clip_grad_norm_(_parameters(optimizer), self.limits.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
-        if update.optimizer in self.parts.schedulers:
+        # After the last update onecycle has no further rate: its course would turn upwards.
+        ends = self.progress.step + 1 == self.last_step
+        if update.optimizer in self.parts.schedulers and not ends:
             self.parts.schedulers[update.optimizer].step()
 
     def _after_update(self, sums: _Sums, asked: Callable[[], bool]) -> None:
@@ -217,22 +224,31 @@ class _Loop:
         )
         looks = progress.step % limits.log_steps == 0
         if looks:
-            loss = sums.check(progress.step)
+            loss = sums.look()
             self._emit({"event": "step", "step": progress.step, "loss": loss, "lr": self._lr()})
         alone = self.accelerator.num_processes == 1
         stops = self._agreed(asked()) if looks or alone else False
         due = limits.save_steps and progress.step % limits.save_steps == 0
         inside = progress.epoch_step < steps and progress.step < self.last_step
         if inside and (stops or due):
-            sums.check(progress.step)
+            sums.check()
             progress.sums = sums.total()
             self._save()
         if inside and stops:
-            raise Interrupted(
-                f"interrupted at step {progress.step}; saved "
-                f"{self.run.checkpoints / progress.label}",
-                hint="add --resume to the same command to go on",
-            )
+            raise self._interrupted()
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(
+            f"interrupted at step {self.progress.step}; saved "
+            f"{self.run.checkpoints / self.progress.label}",
+            hint="add --resume to the same command to go on",
+        )
+
+    def _trained(self, *, but: str) -> list[nn.Parameter]:
+        """Return the parameters of all optimisers that are not those of one of them."""
+        own = {id(parameter) for parameter in _parameters(self.optimizers[but])}
+        others = (o for name, o in self.optimizers.items() if name != but)
+        return [p for other in others for p in _parameters(other) if id(p) not in own]
 
     def _evaluate(self) -> list[Record]:
         bare = {name: self._bare(name) for name in self.models}
@@ -289,60 +305,85 @@ class _Loop:
 
 
 class _Sums:
-    """Running sums of an epoch's metrics, on the device, and the losses since the last look."""
+    """Running sums of an epoch's metrics, on the device, and the losses since the last look.
 
-    def __init__(self, accelerator: Accelerator, restored: dict[str, float]) -> None:
-        self.accelerator = accelerator
-        start = restored if accelerator.is_main_process else {}
+    Losses wait on the device until `check`; `Progress.losses` holds those that were checked.
+    """
+
+    def __init__(self, accelerator: Accelerator, progress: Progress) -> None:
+        self.accelerator, self.progress = accelerator, progress
+        start = progress.sums if accelerator.is_main_process else {}
         self.sums = {k: self._scalar(v) for k, v in start.items()}
         self.losses: list[Tensor] = []
+        self.steps: list[int] = []
         self.seen = 0
 
     def add(self, update: Update, count: int) -> None:
         loss = update.loss.detach()
         self.losses.append(loss)
+        self.steps.append(self.progress.step + 1)
         for name, value in {"loss": loss, **update.metrics}.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach().double() * count
-        self.sums["n"] = self.sums.get("n", self._scalar(0.0)) + count
-        self.seen += count * self.accelerator.num_processes
+            self.sums[f"n {name}"] = self.sums.get(f"n {name}", self._scalar(0.0)) + count
 
-    def check(self, step: int) -> float:
+    def look(self) -> float:
         """Return the mean loss since the last look; raise if one of them is not finite."""
+        self.check()
+        losses, self.progress.losses = self.progress.losses, []
+        return math.fsum(losses) / len(losses) if losses else math.nan
+
+    def check(self) -> None:
+        """Raise if a loss since the last look is not finite."""
         if not self.losses:
-            return math.nan
-        losses = torch.stack(self.losses).double()
-        losses = self.accelerator.reduce(losses, "mean")
+            return
+        losses = self.accelerator.reduce(torch.stack(self.losses).double(), "mean")
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
-            at = step - len(self.losses) + int(bad[0]) + 1
             raise RunFailed(
-                f"the loss is not finite at step {at}",
+                f"the loss is not finite at step {self.steps[int(bad[0])]}",
                 hint="try a lower --lr or --clip-norm 1; the last good checkpoint is kept",
             )
-        self.losses = []
-        return losses.mean().item()
+        self.progress.losses += losses.tolist()
+        self.losses, self.steps = [], []
 
     def total(self) -> dict[str, float]:
         """Return the sums over all ranks."""
         names = sorted(self.sums)
         stacked = torch.stack([self.sums[name] for name in names])
-        return dict(zip(names, self.accelerator.reduce(stacked, "sum").tolist(), strict=True))
+        total = self.accelerator.reduce(stacked, "sum").tolist()
+        by_name = dict(zip(names, total, strict=True))
+        return {name: by_name[name] for name in self.sums}
 
     def means(self) -> dict[str, float]:
         """Return the means over all samples of the epoch, in the order they were added."""
         total = self.total()
-        return {name: total[name] / total["n"] for name in self.sums if name != "n"}
+        return {k: v / total[f"n {k}"] for k, v in total.items() if f"n {k}" in total}
 
     def _scalar(self, value: float) -> Tensor:
         return torch.tensor(value, dtype=torch.float64, device=self.accelerator.device)
 
 
-def _averaged(parts: Parts, decay: float) -> AveragedModel | None:
+def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+@contextmanager
+def _untouched(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Keep the gradients of other optimisers as they are, whatever a loss flows through."""
+    kept = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    yield
+    for parameter, gradient in zip(parameters, kept, strict=True):
+        parameter.grad = gradient
+
+
+def _averaged(parts: Parts, decay: float, device: torch.device) -> AveragedModel | None:
     """Return a copy of the main model that follows it with exponential decay."""
     if not decay:
         return None
     return AveragedModel(
-        parts.models["main"], multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
+        parts.models["main"], device, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
     )
 
 

@@ -163,14 +163,17 @@ def resolve(
         RecipeError: all faults, each naming its flag.
     """
     by_path = {leaf.path: leaf for leaf in leaves(recipe)}
+    sections = {leaf.section for leaf in by_path.values()} - {""}
     values: dict[str, Any] = {
         key: dict(value) if isinstance(value, dict) else value
         for key, value in (file or {}).items()
+        if value is not None or key not in sections  # "optim:" with nothing below it
     }
     for path, value in (given or {}).items():
         leaf = by_path[path]
         target = values.setdefault(leaf.section, {}) if leaf.section else values
-        target[leaf.key] = _split(value) if leaf.is_list else value
+        if isinstance(target, dict):  # else validation says what is wrong with the file
+            target[leaf.key] = _split(value) if leaf.is_list else value
     try:
         return recipe.model_validate(values)
     except ValidationError as error:

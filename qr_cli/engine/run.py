@@ -12,10 +12,11 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -23,6 +24,7 @@ from qr_cli.engine.recipe import Recipe
 from qr_cli.errors import EnvironmentFault, UsageError
 
 Record = dict[str, Any]
+_TEMPORARY = re.compile(r"\..+\.\d+")  # as `write_text` names them
 
 
 class RunFolder:
@@ -69,9 +71,8 @@ class RunFolder:
         """
         resumed = resume and self._occupied()
         try:
-            if self._occupied() and not resumed:
-                shutil.rmtree(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
+            self._clear("temporary" if resumed else "all")
             if not resumed:
                 write_text(self.path / "recipe.yaml", dump_yaml(recipe))
         except OSError as error:
@@ -81,13 +82,33 @@ class RunFolder:
         return resumed
 
     def _occupied(self) -> bool:
-        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        if not self.path.is_dir():
+            return self.path.exists()
+        return any(not _TEMPORARY.match(path.name) for path in self.path.iterdir())
+
+    def _clear(self, what: Literal["temporary", "all"]) -> None:
+        """Delete what killed processes left half written, or everything.
+
+        recipe.yaml is left to be replaced: without it nothing would tell that this is a run.
+        """
+        for path in self.path.iterdir():
+            if path.name == "recipe.yaml" or not (what == "all" or _TEMPORARY.match(path.name)):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def _check_same(self, recipe: Recipe) -> None:
         stored = self.path / "recipe.yaml"
         if not stored.is_file():
             raise UsageError(f"{self.path} holds no run to resume (no recipe.yaml)")
-        before = flatten(yaml.safe_load(stored.read_text("utf-8")))
+        try:
+            before = flatten(yaml.safe_load(stored.read_text("utf-8")))
+        except yaml.YAMLError as error:
+            raise UsageError(
+                f"{stored} is damaged", hint="--overwrite starts the run again"
+            ) from error
         after = flatten(yaml.safe_load(dump_yaml(recipe)))
         free = {"run.out", "run.name", "run.num_processes", "run.device", "run.keep"}
         differing = sorted(
@@ -108,24 +129,40 @@ class RunFolder:
             write_text(path, json.dumps(known | facts, indent=1) + "\n")
 
     def record(self, record: Record) -> None:
-        """Append one line to metrics.jsonl."""
-        if self.writes:
+        """Append one line to metrics.jsonl.
+
+        Raises:
+            EnvironmentFault: it cannot be written.
+        """
+        if not self.writes:
+            return
+        try:
             with self._metrics.open("a", encoding="utf-8") as file:
                 file.write(to_json(record) + "\n")
+        except OSError as error:
+            raise EnvironmentFault(
+                f"cannot write {self._metrics}: {error.strerror}",
+                hint="make room, then add --resume to the same command",
+            ) from error
 
     def position(self) -> int:
-        """Return the length of metrics.jsonl in bytes."""
-        return self._metrics.stat().st_size if self._metrics.exists() else 0
+        """Return the length of metrics.jsonl in bytes, flushed to disk."""
+        if not self.writes or not self._metrics.exists():
+            return 0
+        with self._metrics.open("rb+") as file:
+            os.fsync(file.fileno())
+            return file.seek(0, os.SEEK_END)
 
     def rewind(self, position: int) -> None:
         """Drop what was recorded after the checkpoint that is being resumed."""
         if self.writes and self._metrics.exists():
-            os.truncate(self._metrics, position)
+            kept = self._metrics.read_bytes()[:position]
+            os.truncate(self._metrics, kept.rfind(b"\n") + 1)
 
     def records(self) -> Iterator[Record]:
-        """Yield the lines of metrics.jsonl."""
+        """Yield the lines of metrics.jsonl; one that a killed process did not finish is none."""
         if self._metrics.exists():
-            for line in self._metrics.read_text("utf-8").splitlines():
+            for line in self._metrics.read_text("utf-8").split("\n")[:-1]:
                 yield json.loads(line)
 
     def log_handler(self) -> logging.Handler:
@@ -155,11 +192,14 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
     sibling = path.with_name(f".{path.name}.{os.getpid()}")
-    with sibling.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(sibling, path)
+    try:
+        with sibling.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(sibling, path)
+    finally:
+        sibling.unlink(missing_ok=True)
 
 
 def _number(value: Any) -> Any:

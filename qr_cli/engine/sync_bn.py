@@ -22,7 +22,7 @@ class _Synced(nn.modules.batchnorm._BatchNorm):
             return super().forward(x)
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         local = wide.new_tensor(wide.numel() / wide.shape[1])
         moments = all_reduce(torch.cat([wide.sum(axes), local[None]]))
         count = moments[-1].detach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -42,6 +43,8 @@ class Best(NamedTuple):
 
     def improves(self, value: float, on: float | None) -> bool:
         """Tell whether `value` beats `on`."""
+        if math.isnan(value):
+            return False
         return on is None or (value > on if self.direction == "max" else value < on)
 
 

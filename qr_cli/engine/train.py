@@ -78,6 +78,8 @@ def train(
         if recipe.run.compile:
             model.compile()
         parts.models[name] = model
+    if rank:
+        torch.manual_seed(recipe.run.seed + rank)  # ranks drop different units
     resumed = [run.open(recipe, resume=resume) if main else False]
     broadcast_object_list(resumed)
     if recipe.run.tracker != "none":
@@ -120,13 +122,23 @@ def _reported(run: RunFolder, task: Task, recipe: TrainRecipe) -> Iterator[None]
         yield
     finally:
         if run.writes:
-            write_report(
-                run.path,
-                title=f"{task.name}: {recipe.run_name}",
-                lead=task.lead(),
-                figures=task.plots(list(run.records())),
-                defaults=type(recipe).model_validate({}).model_dump(mode="json"),
-            )
+            with _despite_the_disk("report.html"):
+                write_report(
+                    run.path,
+                    title=f"{task.name}: {recipe.run_name}",
+                    lead=task.lead(),
+                    figures=task.plots(list(run.records())),
+                    defaults=type(recipe).model_validate({}).model_dump(mode="json"),
+                )
+
+
+@contextmanager
+def _despite_the_disk(name: str) -> Iterator[None]:
+    """Warn where a file cannot be written, so that it does not hide how the run ended."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("cannot write %s: %s", name, error.strerror or error)
 
 
 def _facts(command: str, world: int, device: str) -> Record:
@@ -151,11 +163,12 @@ def _status(run: RunFolder, facts: Record) -> Iterator[None]:
     try:
         yield
         status = "done"
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         status = "interrupted"
         raise
     finally:
-        run.facts(status=status, seconds=round(time.time() - started, 1))
+        with _despite_the_disk("run.json"):
+            run.facts(status=status, seconds=round(time.time() - started, 1))
 
 
 @contextmanager

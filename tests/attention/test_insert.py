@@ -62,7 +62,7 @@ TIMM = [
     "tf_efficientnetv2_b0",
     "efficientnet_es",
 ]
-HAVE_SQUEEZE_EXCITE = ("semnasnet_075", "tinynet_e", "tf_efficientnetv2_b0")
+HAVE_SQUEEZE_EXCITE = ("mnasnet_small", "semnasnet_075", "tinynet_e", "tf_efficientnetv2_b0")
 QUICK = ("resnet18", "resnet34", "resnet50", "resnet10t", "tf_efficientnet_lite0", "resnetblur18")
 
 

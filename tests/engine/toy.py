@@ -173,7 +173,8 @@ class Listener:
 def recipe(out="runs", **settings):
     """Return a toy recipe from dotted names with "__": ``schedule__epochs=2``."""
     given = {name.replace("__", "."): value for name, value in settings.items()}
-    return resolve(ToyRecipe, file=ToyRecipe().model_dump(mode="json"), given=given | {"run.out": str(out)})
+    defaults = ToyRecipe().model_dump(mode="json")
+    return resolve(ToyRecipe, file=defaults, given=given | {"run.out": str(out)})
 
 
 def run(out="runs", *, at=None, resume=False, overwrite=False, task=ToyTask, **settings):

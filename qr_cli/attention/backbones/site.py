@@ -49,10 +49,10 @@ def attend(block: Any, x: Tensor, shortcut: Tensor, f: Tensor) -> Tensor:
     if block.attn is None:
         return f
     site: Site = block.site
-    if site.opens:
+    if site.opens and site.state:
         site.state.clear()
     scaled: Tensor = block.attn(f, Ctx(x, shortcut, site.stage, site.index, site.depth, site.state))
-    if site.closes:
+    if site.closes and site.state:
         site.state.clear()
     return scaled
 

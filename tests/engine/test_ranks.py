@@ -1,0 +1,139 @@
+"""Two gloo ranks at the same global batch train like one process; only rank 0 writes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from processes import ROOT, environment, leftovers, lines, newest, settings
+from safetensors.torch import load_file
+
+# float64 throughout, so that a wrong factor cannot hide among rounding
+COMMON = {"model__dropout": 0, "model__wide": True}
+
+
+def trained(server, name, *, ranks, resume=False, **values):
+    arguments = ["--out", name, *(["--resume"] if resume else []), *settings(**COMMON | values)]
+    server.start(*arguments, ranks=ranks, log=f"{name}.log")
+    codes = server.wait()
+    assert codes == [0] * ranks, server.log.read_text()
+    return server.log.parent / name / "toy/run"
+
+
+@pytest.mark.parametrize("kind", ["plain", "norm", "pair"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_ranks_train_like_one_process(server, kind, accumulate):
+    if kind == "norm" and accumulate == 2:
+        pytest.skip("covered by the other two")
+    values = {
+        "model__kind": kind,
+        "loader__accumulate": accumulate,
+        "schedule__epochs": 2,
+        "schedule__ema": 0.5,
+    }
+    one = trained(server, "one", ranks=1, **values)
+    two = trained(server, "two", ranks=2, **values)
+    for name in ("model.safetensors", "ema.safetensors"):
+        expected, found = load_file(newest(one) / name), load_file(newest(two) / name)
+        assert expected.keys() == found.keys()  # no wrapper in the names
+        for key, value in expected.items():
+            # float64: sums over halves are in another order
+            torch.testing.assert_close(found[key], value, rtol=0, atol=1e-10)
+    for a, b in zip(lines(one), lines(two), strict=True):
+        for (key, value), (other_key, other) in zip(a, b, strict=True):
+            # a step record means losses of unequal shares without weights: 4 % at most
+            rel = 0.5 if ("event", "step") in a and key == "loss" else 1e-9
+            assert (key, other) == (other_key, pytest.approx(value, rel=rel))
+    assert leftovers(two) == []
+
+
+def test_batch_norm_without_shared_statistics_trains_otherwise(server):
+    values = {"model__kind": "norm", "schedule__epochs": 1}
+    one = trained(server, "one", ranks=1, **values)
+    two = trained(server, "two", ranks=2, run__sync_bn=False, **values)
+    name = "0.weight"
+    a, b = (load_file(newest(path) / "model.safetensors")[name] for path in (one, two))
+    assert (a - b).abs().max() > 1e-6
+
+
+def test_two_ranks_leave_the_files_of_one_process(server):
+    one = trained(server, "one", ranks=1, schedule__epochs=1)
+    two = trained(server, "two", ranks=2, schedule__epochs=1)
+    files = [
+        sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+        for folder in (one, two)
+    ]
+    assert [f for f in files[1] if f not in files[0]] == [
+        "checkpoints/epoch-0001/random_states_1.pkl"
+    ]
+    events = [dict(line)["event"] for line in lines(two)]
+    assert events == [dict(line)["event"] for line in lines(one)]
+    assert json.loads((two / "run.json").read_text())["processes"] == 2
+
+
+def test_a_run_of_two_ranks_is_resumed_by_one_and_the_other_way_round(server):
+    straight = trained(server, "straight", ranks=1)
+    expected = load_file(newest(straight) / "model.safetensors")
+    for name, ranks in (("down", (2, 1)), ("up", (1, 2))):
+        arguments = ["--out", name, "--say-steps", *settings(**COMMON)]
+        server.start(*arguments, ranks=ranks[0], log=f"{name}.log")
+        interrupt_at(server, step=9)
+        folder = trained(server, name, ranks=ranks[1], resume=True)
+        found = load_file(newest(folder) / "model.safetensors")
+        for key, value in expected.items():
+            # float64: sums over halves are in another order
+            torch.testing.assert_close(found[key], value, rtol=0, atol=1e-10)
+
+
+def interrupt_at(server, step):
+    """Interrupt all ranks once a step is done, and see that they save."""
+    while f"step {step}\n" not in server.log.read_text():
+        assert not server.ended(0.001), server.log.read_text()
+    for pid in server.pids:
+        os.kill(pid, signal.SIGINT)
+    codes = server.wait()
+    assert codes == [130] * len(codes), server.log.read_text()
+
+
+def test_ranks_drop_different_units():
+    import toy
+
+    drawn = []
+
+    class Drawn(toy.ToyTask):
+        def step(self, models, batch):
+            drawn.append(torch.get_rng_state())
+            return super().step(models, batch)
+
+    toy.run(task=Drawn, schedule__max_steps=1)
+    state, one = drawn[0], torch.Generator()
+    one.manual_seed(toy.recipe().run.seed + 1)
+    assert not torch.equal(state, one.get_state())
+
+
+def test_the_launcher_runs_a_command_once_per_rank_and_one_of_them_speaks():
+    done = launch("2", "list", "modules", "--json")
+    assert done.returncode == 0, done.stderr
+    names = [json.loads(line)["name"] for line in done.stdout.splitlines()]
+    assert "se" in names
+    assert len(names) == len(set(names))
+
+
+def test_the_launcher_exits_with_the_code_of_the_rank_that_failed():
+    done = launch("2", "list", "nonsense")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def launch(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "qr_cli.engine.launch", *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )

@@ -1,0 +1,102 @@
+"""The README's commands run, and print what stands there; the examples are executed."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+STATIC = ("qr list", "qr --version", "qr --help")  # their output depends on nothing but the code
+
+
+def sessions() -> list[tuple[str, str]]:
+    """Return (command, output) of every console block of the README."""
+    found = []
+    for block in BLOCK.findall((ROOT / "README.md").read_text("utf-8")):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            while command.endswith("\\"):
+                more, _, output = output.partition("\n")
+                command = command[:-1] + more.strip()
+            found.append((command, output))
+    return found
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which `qr` is this checkout's."""
+    program = tmp_path / "bin" / "qr"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m qr_cli "$@"\n')
+    program.chmod(0o755)
+    (program.parent / "python3").symlink_to(sys.executable)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("command", [c for c, _ in sessions() if c.startswith("qr train")])
+def test_a_training_command_of_the_readme_can_be_planned(command: str) -> None:
+    from qr_cli.cli.app import run
+
+    arguments = shlex.split(command.split(" | ")[0])[1:]
+    with_data = [a for a in arguments if a.startswith(("npz:", "folder:", "data/"))]
+    if with_data:
+        pytest.skip(f"needs {with_data[0]}")
+    assert run([*arguments, "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "output"), [s for s in sessions() if s[0].startswith(STATIC)], ids=lambda v: v[:40]
+)
+def test_the_readme_shows_what_is_printed(command: str, output: str, tmp_path: Path) -> None:
+    env = environment(tmp_path) | {"COLUMNS": "80", "TERM": "dumb"}
+    terminal = f"script -qec {shlex.quote(command)} /dev/null"
+    shown = subprocess.run(
+        terminal, shell=True, env=env, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    lines = [line.rstrip() for line in shown.stdout.replace("\r", "").splitlines()]
+    assert "\n".join(lines).strip() == output.strip()
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "examples").glob("*.py")))
+def test_a_python_example_runs(script: str, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, ROOT / "examples" / script],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=True,
+        timeout=120,
+    )
+
+
+def test_modules_are_compared_by_a_shell_pipeline(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [ROOT / "examples" / "compare_modules.sh", tmp_path / "runs", "smoke"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["none", "se", "lsas(se)"]
+    assert all(0 <= float(row[2]) <= 1 for row in rows)
+
+
+def test_a_module_of_ones_own_is_trained_and_evaluated(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    env["PYTHONPATH"] += os.pathsep + str(ROOT / "examples")
+    command = [
+        *("qr", "train", "attention", "--recipe", "smoke", "--quiet"),
+        *("--module", "my_module:MixGate(share=0.75)"),
+    ]
+    trained = subprocess.run(
+        command, env=env, cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    folder = trained.stdout.strip()
+    subprocess.run(["qr", "eval", "attention", folder], env=env, cwd=tmp_path, check=True)
