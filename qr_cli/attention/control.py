@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from qr_cli.attention.backbones.create import create_backbone
-from qr_cli.attention.modules.contract import reset
 
 BATCH = 128  # images per step while statistics settle
 
@@ -104,7 +103,9 @@ def _fresh(net: nn.Module) -> nn.Module:
     control = deepcopy(net)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        reset(control.cpu())
+        for layer in reversed(list(control.cpu().modules())):  # parts before what is made of them
+            if callable(draw := getattr(layer, "reset_parameters", None)):
+                draw()
     return control
 
 

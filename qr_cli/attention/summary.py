@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from qr_cli.attention.backbones.create import create_backbone
 from qr_cli.attention.data import Summary, peek
@@ -77,7 +78,7 @@ def build(recipe: Attention, classes: int, **changes: Any) -> torch.nn.Module:
 
 
 def _parameters(recipe: Attention, data: Summary) -> dict[str, int]:
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         net = build(recipe, len(data.classes), weights=None, identity_start=_identity(recipe))
     attention = {id(p) for _, _, _, module in iter_attention(net) for p in module.parameters()}
     return {
@@ -90,7 +91,7 @@ def _places(recipe: Attention, data: Summary) -> list[Place]:
     model = recipe.model
     if model.module == "none":
         return []
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         net = build(recipe, len(data.classes), weights=None, module="none")
     return plan(
         net,
@@ -106,3 +107,12 @@ def _identity(recipe: Attention) -> str:
     """Return what "auto" will come to; the weights' own attention is not looked at."""
     choice = recipe.model.identity_start
     return ("yes" if recipe.model.weights else "no") if choice == "auto" else choice
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leave weights undrawn: on the meta device a draw only loads torch's compiler (2 s)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))

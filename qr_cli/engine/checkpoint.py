@@ -17,6 +17,7 @@ import json
 import os
 import pickle
 import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -219,12 +220,15 @@ _UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
+    AttributeError,
+    AssertionError,
     RuntimeError,
     SafetensorError,
     pickle.UnpicklingError,
-)
+    struct.error,
+)  # what torch's reader raises on bytes that are none of its own
 
 
 def _load_state(accelerator: Accelerator, folder: Path) -> None:

@@ -7,48 +7,55 @@ differentiable all-reduces; the running buffers follow as in `torch.nn.BatchNorm
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
-
-
-class _Synced(nn.modules.batchnorm._BatchNorm):
-    def _check_input_dim(self, x: Tensor) -> None:
-        if x.dim() < 2:
-            raise ValueError(f"expected at least 2 dimensions, got {x.dim()}")
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        axes = [axis for axis in range(x.dim()) if axis != 1]
-        shape = [1, -1] + [1] * (x.dim() - 2)
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        local = wide.new_tensor(wide.numel() / wide.shape[1])
-        moments = all_reduce(torch.cat([wide.sum(axes), local[None]]))
-        count = moments[-1].detach()
-        mean = moments[:-1] / count
-        centred = wide - mean.view(shape)
-        var = all_reduce(centred.square().sum(axes)) / count
-        if self.track_running_stats:
-            self._follow(mean.detach(), var.detach() * count / (count - 1))
-        out = centred * torch.rsqrt(var + self.eps).view(shape)
-        if self.affine:
-            out = out * self.weight.view(shape) + self.bias.view(shape)
-        return out.to(x.dtype)
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, var: Tensor) -> None:
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        rate = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-        for buffer, value in ((self.running_mean, mean), (self.running_var, var)):
-            if buffer is not None:
-                buffer.lerp_(value.to(buffer.dtype), rate)
+from torch.nn import functional as F
 
 
 def synchronize(model: nn.Module) -> nn.Module:
-    """Let every plain batch-norm layer of `model` use the statistics of all processes, in place."""
+    """Let the batch-norm layers of `model` use the statistics of all processes, in place.
+
+    Meant are torch's own layers, and subclasses that normalise in a method `normalize` and do more
+    in their forward.
+    """
     for module in model.modules():
-        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
-            module.__class__ = _Synced
+        kind = type(module)
+        if kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+            module.__class__ = type(f"Synced{kind.__name__}", (kind,), {"forward": _normalize})
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and hasattr(kind, "normalize"):
+            module.__class__ = type(f"Synced{kind.__name__}", (kind,), {"normalize": _normalize})
     return model
+
+
+def _normalize(self: Any, x: Tensor) -> Tensor:
+    if not self.training:
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+    axes = [axis for axis in range(x.dim()) if axis != 1]
+    shape = [1, -1] + [1] * (x.dim() - 2)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    local = wide.new_tensor(wide.numel() / wide.shape[1])
+    moments = all_reduce(torch.cat([wide.sum(axes), local[None]]))
+    count = moments[-1].detach()
+    mean = moments[:-1] / count
+    centred = wide - mean.view(shape)
+    var = all_reduce(centred.square().sum(axes)) / count
+    if self.track_running_stats:
+        _follow(self, mean.detach(), var.detach() * count / (count - 1))
+    out = centred * torch.rsqrt(var + self.eps).view(shape)
+    if self.affine:
+        out = out * self.weight.view(shape) + self.bias.view(shape)
+    return out.to(x.dtype)
+
+
+@torch.no_grad()
+def _follow(layer: Any, mean: Tensor, var: Tensor) -> None:
+    """Move the running statistics as `torch.nn.BatchNorm2d` does."""
+    layer.num_batches_tracked.add_(1)
+    rate = 1 / int(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
+    layer.running_mean.lerp_(mean.to(layer.running_mean.dtype), rate)
+    layer.running_var.lerp_(var.to(layer.running_var.dtype), rate)

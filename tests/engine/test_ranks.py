@@ -43,10 +43,9 @@ def test_two_ranks_train_like_one_process(server, kind, accumulate):
             # float64: sums over halves are in another order
             torch.testing.assert_close(found[key], value, rtol=0, atol=1e-10)
     for a, b in zip(lines(one), lines(two), strict=True):
-        for (key, value), (other_key, other) in zip(a, b, strict=True):
-            # a step record means losses of unequal shares without weights: 4 % at most
-            rel = 0.5 if ("event", "step") in a and key == "loss" else 1e-9
-            assert (key, other) == (other_key, pytest.approx(value, rel=rel))
+        assert a[0] == b[0]
+        # float64, as above
+        assert dict(a[1:]) == pytest.approx(dict(b[1:]), rel=1e-9)
     assert leftovers(two) == []
 
 

@@ -124,8 +124,9 @@ class ToyTask:
             return
         error = F.mse_loss(models["main"](x) + models["rival"](x), y)
         yield Update(error, {"error": error})
-        error = F.mse_loss(models["main"](x) + models["rival"](x), y)
-        yield Update(-error.clamp(max=4), {"gain": error}, optimizer="rival")
+        errors = F.mse_loss(models["main"](x) + models["rival"](x), y, reduction="none")
+        gain = errors.tanh().mean()  # bounded, or the rival would win
+        yield Update(-gain, {"gain": gain}, optimizer="rival")
 
     def evaluate(self, models, accelerator):
         total = torch.zeros((), dtype=torch.float64)
@@ -223,6 +224,7 @@ def serve():
 def child(request, environment):
     """Be a process of its own: other environment, other output, no way back."""
     os.environ.update(environment)
+    os.chdir(Path(request["log"]).parent)
     talk = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(talk, 1)
     os.dup2(talk, 2)

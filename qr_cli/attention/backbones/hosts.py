@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from qr_cli.attention.backbones.batch_norm import BatchNormAttn
 from qr_cli.attention.backbones.records import Block, explicit_class, is_explicit, plain_class
 from qr_cli.attention.backbones.site import Site
-from qr_cli.attention.backbones.torchvision import BatchNormAttn
 from qr_cli.attention.modules.contract import ChannelAttention
 from qr_cli.errors import UsageError
 

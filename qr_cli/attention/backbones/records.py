@@ -17,12 +17,12 @@ import logging
 import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Literal
 
 from torch import nn
 
 from qr_cli.attention.backbones import cifar
-from qr_cli.attention.backbones import torchvision as tv
 from qr_cli.errors import UsageError
 
 Kind = Literal["qr", "torchvision", "timm resnet", "timm inverted"]
@@ -135,39 +135,46 @@ def _inverted_traits(module: nn.Module) -> tuple[Kind, int, int, bool]:
     return "timm inverted", before.out_channels, last.out_channels, bool(module.has_skip)
 
 
-def _kinds() -> dict[type[nn.Module], Kind]:
-    return _kinds_with_timm() if _timm_loaded() else _kinds_without_timm()
+# a library whose blocks can exist only once it is imported -> our written-out versions, their kind
+_LIBRARIES: dict[str, tuple[str, Kind]] = {
+    "torchvision.models.resnet": (f"{__package__}.torchvision", "torchvision"),
+    "timm.models.resnet": (f"{__package__}.timm_blocks", "timm resnet"),
+}
 
 
-def _explicit() -> dict[type[nn.Module], type[nn.Module]]:
-    if not _timm_loaded():
-        return tv.EXPLICIT
-    from qr_cli.attention.backbones.timm_blocks import EXPLICIT
-
-    return {**tv.EXPLICIT, **EXPLICIT}
+def _loaded() -> tuple[str, ...]:
+    """Return the libraries that are imported; looking for a block must not import one."""
+    return tuple(library for library in _LIBRARIES if library in sys.modules)
 
 
 def _timm_loaded() -> bool:
-    """Whether a block of timm can exist at all; looking for one must not import timm."""
     return "timm.models.resnet" in sys.modules
 
 
+def _kinds() -> dict[type[nn.Module], Kind]:
+    return _kinds_of(_loaded())
+
+
+def _explicit() -> dict[type[nn.Module], type[nn.Module]]:
+    return {
+        plain: written
+        for library in _loaded()
+        for plain, written in import_module(_LIBRARIES[library][0]).EXPLICIT.items()
+    }
+
+
 @cache
-def _kinds_without_timm() -> dict[type[nn.Module], Kind]:
+def _kinds_of(libraries: tuple[str, ...]) -> dict[type[nn.Module], Kind]:
     kinds: dict[type[nn.Module], Kind] = dict.fromkeys(cifar.BLOCKS.values(), "qr")
-    for plain, written in tv.EXPLICIT.items():
-        kinds[plain] = kinds[written] = "torchvision"
+    for library in libraries:
+        module, kind = _LIBRARIES[library]
+        for plain, written in import_module(module).EXPLICIT.items():
+            kinds[plain] = kinds[written] = kind
+    if "timm.models.resnet" in libraries:
+        from qr_cli.attention.backbones.timm_blocks import INVERTED
+
+        kinds |= dict.fromkeys(INVERTED, "timm inverted")
     return kinds
-
-
-@cache
-def _kinds_with_timm() -> dict[type[nn.Module], Kind]:
-    from qr_cli.attention.backbones.timm_blocks import EXPLICIT, INVERTED
-
-    kinds = dict(_kinds_without_timm())
-    for plain, written in EXPLICIT.items():
-        kinds[plain] = kinds[written] = "timm resnet"
-    return {**kinds, **dict.fromkeys(INVERTED, "timm inverted")}
 
 
 def _mention_slotless(model: nn.Module) -> None:

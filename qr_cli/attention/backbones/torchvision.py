@@ -1,23 +1,16 @@
 """Torchvision's networks, and attention in its ResNet family (imports torchvision).
 
-Two ways to put a module A after the last normalisation of a block, bit-identical for an identity A:
-
-    BatchNormAttn    the last BN becomes a BN with a child `attn`; same weights, same keys.
-    explicit block   the block becomes a subclass whose forward is written out, for modules that
-                     need more than f, and for normalisations other than nn.BatchNorm2d.
-
-Both change the class of the object in place: parameters, hooks and optimisers stay what they were.
-``nn.SyncBatchNorm.convert_sync_batchnorm`` replaces batch norms by new objects: convert first,
-attach second.
+Attention enters a block's last BN (`batch_norm.BatchNormAttn`), or, for modules that need more than
+f and normalisations other than nn.BatchNorm2d, a subclass of the block whose forward is written
+out. Either way the class of the object changes in place: parameters, hooks and optimisers stay.
 Shapes: B batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 from torchvision.models import resnet
@@ -41,29 +34,6 @@ def create(name: str, options: Mapping[str, Any], num_classes: int) -> nn.Module
     if options.get("stem") == "cifar":
         _small_image_stem(name, net)
     return net
-
-
-class BatchNormAttn(nn.BatchNorm2d):
-    """Batch normalisation followed by its child `attn`."""
-
-    if TYPE_CHECKING:  # TorchScript would read the annotation, and does not know nn.Module
-        attn: nn.Module
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        self._check_input_dim(input)
-        factor = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # cumulative average
-                factor = 1.0 / float(self.num_batches_tracked)
-        tracked = not self.training or self.track_running_stats
-        mean = self.running_mean if tracked else None
-        var = self.running_var if tracked else None
-        by_batch = self.training or mean is None
-        f = F.batch_norm(input, mean, var, self.weight, self.bias, by_batch, factor, self.eps)
-        out: Tensor = self.attn(f)
-        return out
 
 
 class BasicBlockAttn(resnet.BasicBlock):
@@ -114,8 +84,3 @@ def _small_image_stem(name: str, net: nn.Module) -> None:
     net.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     net.maxpool = nn.Identity()
-
-
-def is_plain_batch_norm(module: nn.Module) -> bool:
-    """Whether `module` can become a `BatchNormAttn`: exactly nn.BatchNorm2d, or one already."""
-    return type(module) in (nn.BatchNorm2d, BatchNormAttn)
