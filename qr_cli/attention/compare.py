@@ -302,8 +302,8 @@ def _named(name: str, groups: Sequence[Group]) -> Group:
         [group for group in groups if any(name in _names(run) for run in group.runs)],
     ):
         if len(meant) > 1:
-            labels = " and ".join(repr(group.label) for group in meant)
-            raise UsageError(f"--baseline: {name!r} names {labels}", hint="name one of its runs")
+            several = " and ".join(repr(group.label) for group in meant)
+            raise UsageError(f"--baseline: {name!r} names {several}", hint="name one of its runs")
         if meant:
             return meant[0]
     labels = [group.label for group in groups]

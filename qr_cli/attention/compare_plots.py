@@ -7,35 +7,41 @@ points (hundredths).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import product
+from textwrap import wrap
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from qr_cli.engine.figures import SMALL, Theme, new_figure
 from qr_cli.engine.report import Plot, Table
 
 Record = dict[str, Any]
+MARKS = "Diamond and dashes: the baseline. Hollow: a difference that is not shown."
 LONGEST = 24  # characters of a label in a picture
-# where a label may stand: points right of and above its marker, and the side it starts from
-SPOTS = [
-    (side * across, up, "left" if side > 0 else "right")
-    for up, across in ((0, 7), (11, 5), (-11, 5), (24, 5), (-24, 5), (37, 5), (-37, 5))
-    for side in (1, -1)
-]
+NARROW = 13  # and on a terminal of 80 columns
+# where a label may stand: points right of and above its marker, and which end of it is there
+SIDES: tuple[tuple[int, Literal["left", "right"]], ...] = ((1, "left"), (-1, "right"))
+ACROSS_UP = ((7, 0), (5, 11), (5, -11), (5, 24), (5, -24), (5, 37), (5, -37))
 
 
 def comparison_plots(records: Sequence[Record]) -> list[Plot]:
-    """Return top-1 against parameters, and against latency where it was measured."""
-    if not records:
+    """Return top-1 against parameters, and against latency where it was measured.
+
+    One group alone has no plot.
+    """
+    if len(records) < 2:
         return []
+    caption = f"{conventions(records)} {MARKS}"
     plots = [
         Plot(
             "top1-parameters",
             _differences(records),
-            conventions(records),
+            caption,
             lambda theme: _scatter(theme, records, "parameters"),
         )
     ]
@@ -44,7 +50,7 @@ def comparison_plots(records: Sequence[Record]) -> list[Plot]:
             Plot(
                 "top1-latency",
                 _speeds(records),
-                f"{conventions(records)} Across: median, half the interquartile range either side.",
+                f"{caption} Across: median, half the interquartile range either side.",
                 lambda theme: _scatter(theme, records, "latency_ms"),
             )
         )
@@ -64,7 +70,7 @@ def report_table(records: Sequence[Record]) -> Table:
             *(record["latency_ms"], record["latency_ratio"], record["start_gate"]),
             *(_cent(record["last_top1"]), _span(record, "last", "{:.2f}")),
             *(_cent(record["last_top5"]), _cent(record["best_top1"])),
-            *(_points(record["best_minus_last"]), _difference(record), record["mcnemar_p"]),
+            *(_points(record["best_minus_last"]) or None, _difference(record), record["mcnemar_p"]),
         ]
         for record in records
     ]
@@ -74,23 +80,22 @@ def report_table(records: Sequence[Record]) -> Table:
 def comparison_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows for a terminal of 80 columns; ">" ends a column of numbers.
 
-    Without latency its column is left out. Accuracies are in per cent, differences in points.
+    Accuracies are in per cent, differences in points. Latency has a column where it was measured.
     """
     timed = any(record["latency_ms"] is not None for record in records)
     selected = next((r["best_selected_on"] for r in records if r["best_selected_on"]), None)
-    best = f"best\n({selected})>" if selected else "best>"
-    columns = ["group", "n>", "params>", "MFLOP>", "ms>", "top-1\nlast>", "95 %>", best, "delta>"]
+    best = f"best\n{selected}>" if selected else "best>"
+    columns = ["group", "n>", "param>", "MFLOP>", "ms>", "top-1 last\n95 %>", best, "delta>"]
     rows = [
         [
-            record["group"],
+            _narrow(record["group"]),
             str(record["runs"]),
             _count(record["parameters"]),
-            f"{record['flops'] / 1e6:.1f}",
-            *([f"{record['latency_ms']:.2f}"] if timed else []),
-            _cent(record["last_top1"]) or "-",
-            _span(record, "last", "{:.1f}"),
-            _cent(record["best_top1"]) or "-",
-            _terminal_difference(record),
+            f"{record['flops'] / 1e6:.4g}",
+            *([f"{record['latency_ms']:.3g}"] if timed else []),
+            f"{100 * record['last_top1']:.1f} {_span(record, 'last', '{:.1f}')}",
+            _cent(record["best_top1"], 1) or "-",
+            _points(record["delta"]) if record["delta_shown"] else _difference(record),
         ]
         for record in records
     ]
@@ -125,81 +130,87 @@ def conventions(records: Sequence[Record]) -> str:
 def _scatter(theme: Theme, records: Sequence[Record], key: str) -> Figure:
     """Return top-1 with its interval against `key`."""
     figure, (axes,) = new_figure(theme)
-    axes.get_gridspec().update(right=0.97)
+    place = axes.get_position()
+    axes.set_position((place.x0, place.y0, 0.97 - place.x0, place.height))
     base = next((r for r in records if r["group"] == r["baseline"]), records[0])
     axes.axhline(base["last_top1"], color=theme.muted, linewidth=1, linestyle=(0, (3, 2)))
     for record in records:
         x, y = record[key], record["last_top1"]
         shown = record is base or record["delta_shown"]
         color = theme.ink if record is base else theme.colors[0] if shown else theme.muted
-        wide = record["latency_iqr_ms"] / 2 if key == "latency_ms" else 0
         axes.plot([x, x], [record["last_low"], record["last_high"]], color=color, linewidth=1.4)
-        axes.plot([x - wide, x + wide], [y, y], color=color, linewidth=1.4)
+        axes.plot(_across(record, key), [y, y], color=color, linewidth=0.9)
         axes.plot(
             [x], [y], "D" if record is base else "o", markersize=6.5, markeredgecolor=color,
             markerfacecolor=color if shown else theme.paper, markeredgewidth=1.6, zorder=3,
         )  # fmt: skip
-    _limits(axes, records, key)
-    _label(axes, theme, records, key)
+    _axes(axes, records, key)
+    _label(axes, theme, records, key, level=base["last_top1"])
     return figure
 
 
-def _limits(axes: Axes, records: Sequence[Record], key: str) -> None:
-    xs = [record[key] for record in records]
-    room = 0.2 * (max(xs) - min(xs)) or 0.05 * max(xs)
-    axes.set_xlim(min(xs) - room, max(xs) + room)
-    low, high = (
-        pick(r[f"last_{end}"] for r in records) for pick, end in ((min, "low"), (max, "high"))
-    )
-    axes.set_ylim(max(0, low - 0.08 * (high - low)), min(1, high + 0.08 * (high - low)))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+def _across(record: Record, key: str) -> list[float]:
+    """Return the ends of the bar along x."""
+    half = record["latency_iqr_ms"] / 2 if key == "latency_ms" else 0
+    return [record[key] - half, record[key] + half]
+
+
+def _axes(axes: Axes, records: Sequence[Record], key: str) -> None:
+    xs = [x for record in records for x in _across(record, key)]
+    ys = [record[f"last_{end}"] for record in records for end in ("low", "high")]
+    aside = 0.12 * (max(xs) - min(xs)) or 0.05 * max(xs)
+    above = 0.08 * (max(ys) - min(ys)) or 0.01
+    axes.set_xlim(min(xs) - aside, max(xs) + aside)
+    axes.set_ylim(max(0, min(ys) - above), min(1, max(ys)) + above)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylabel("top-1 accuracy, last epoch (%)")
     if key == "parameters":
-        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlabel("parameters")
         return
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    first = records[0]
-    images = _many(first["latency_batch"], "image")
-    axes.set_xlabel(f"{first['latency_clock']} time of {images} (ms)")
+    images = _many(records[0]["latency_batch"], "image")
+    axes.set_xlabel(f"{records[0]['latency_clock']} time of {images} (ms)")
 
 
-def _label(axes: Axes, theme: Theme, records: Sequence[Record], key: str) -> None:
-    """Write each group's name beside its marker, where it covers neither mark nor name."""
-    scale = axes.figure.dpi / 72
-    taken = []
+def _label(axes: Axes, theme: Theme, records: Sequence[Record], key: str, *, level: float) -> None:
+    """Write each group's name where it covers least of marks, bars, names and the level line."""
+    point, frame = axes.figure.dpi / 72, axes.get_window_extent()
+
+    def box(x: Sequence[float], y: Sequence[float], margin: float) -> Bbox:
+        corners = axes.transData.transform([(x[0], y[0]), (x[-1], y[-1])])
+        return Bbox(corners).padded(margin * point)
+
+    taken = [box(axes.get_xlim(), [level], 1)]
     for record in records:
-        ends = [(record[key], record[f"last_{end}"]) for end in ("low", "high")]
-        (x, low), (_, high) = axes.transData.transform(ends)
-        middle = axes.transData.transform((record[key], record["last_top1"]))[1]
-        taken.append(Bbox([[x - 1, low], [x + 1, high]]))
-        taken.append(
-            Bbox([[x - 5 * scale, middle - 5 * scale], [x + 5 * scale, middle + 5 * scale]])
-        )
-    frame = axes.get_window_extent()
-    for record in sorted(records, key=lambda r: -r["last_top1"]):
+        x, y = [record[key]], [record["last_top1"]]
+        taken += [box(x, [record["last_low"], record["last_high"]], 1), box(x, y, 5)]
+        taken.append(box(_across(record, key), y, 1))
+    for record in sorted(records, key=lambda record: -record["last_top1"]):
         name = record["group"]
         name = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
-        text = axes.annotate(
-            name, (record[key], record["last_top1"]), textcoords="offset points",
-            color=theme.ink, fontsize=SMALL, va="center", zorder=4,
+        size = axes.text(0, 0, name, fontsize=SMALL)
+        width, height = size.get_window_extent().size
+        size.remove()
+        at = (record[key], record["last_top1"])
+        x, y = axes.transData.transform(at)
+        tried: list[tuple[float, Bbox, tuple[int, int], Literal["left", "right"]]] = []
+        for (across, up), (side, end) in product(ACROSS_UP, SIDES):
+            left = x + across * point if side > 0 else x - across * point - width
+            spot = Bbox.from_bounds(left, y + up * point - height / 2, width, height)
+            covered = sum(_area(spot, other) for other in taken) + _outside(spot, frame)
+            tried.append((covered, spot, (side * across, up), end))
+        _, spot, offset, end = min(tried, key=lambda choice: round(choice[0]))
+        taken.append(spot)
+        axes.annotate(
+            name, at, xytext=offset, textcoords="offset points", color=theme.ink, ha=end,
+            va="center", fontsize=SMALL, zorder=4, annotation_clip=False,
+            path_effects=[withStroke(linewidth=3, foreground=theme.paper)],
+            arrowprops={"arrowstyle": "-", "color": theme.muted, "linewidth": 0.8, "shrinkA": 0,
+                        "shrinkB": 4, "relpos": (float(end == "right"), 0.5)},
         )  # fmt: skip
-        best: tuple[float, tuple[int, int, str]] | None = None
-        for spot in SPOTS:
-            text.set_position(spot[:2])
-            text.set_horizontalalignment(spot[2])
-            box = text.get_window_extent()
-            covered = sum(_area(box, other) for other in taken) + _outside(box, frame)
-            if best is None or covered < best[0]:
-                best = (covered, spot)
-            if covered < 1:  # square pixels
-                break
-        assert best is not None
-        text.set_position(best[1][:2])
-        text.set_horizontalalignment(best[1][2])
-        taken.append(text.get_window_extent())
 
 
 def _area(a: Bbox, b: Bbox) -> float:
@@ -215,27 +226,28 @@ def _differences(records: Sequence[Record]) -> str:
     """Return a title: which groups differ from the baseline, the largest difference first."""
     others = [record for record in records if record["group"] != record["baseline"]]
     base = records[0]["baseline"]
-    if not others:
-        return f"{base} reaches {_cent(records[0]['last_top1'])} % top-1"
-    shown = sorted((r for r in others if r["delta_shown"]), key=lambda r: -abs(r["delta"]))
-    if not shown and len(others) == 1:
-        return f"{others[0]['group']} is not shown to differ from {base}"
+    shown = [record for record in others if record["delta_shown"]]
+    if len(others) == 1:
+        only = others[0]
+        if not shown:
+            return f"{only['group']} is not shown to differ from {base}"
+        side = "above" if only["delta"] > 0 else "below"
+        return f"{only['group']} is {100 * abs(only['delta']):.2f} points {side} {base}"
     if not shown:
         return f"No group is shown to differ from {base}"
-    named = ", ".join(f"{r['group']} {_points(r['delta'])}" for r in shown[:3])
-    more = ", ..." if len(shown) > 3 else ""
-    return f"{len(shown)} of {len(others)} shown to differ from {base}: {named}{more} points"
+    most = max(shown, key=lambda record: abs(record["delta"]))
+    count = f"{len(shown)} of {len(others)} groups"
+    change = f"{most['group']} most ({_points(most['delta'])} points)"
+    return f"{count} shown to differ from {base}, {change}"
 
 
 def _speeds(records: Sequence[Record]) -> str:
     """Return a title: the range of times beside the baseline's."""
-    base, noise = records[0]["baseline"], records[0]["latency_noise"]
+    base = records[0]["baseline"]
     others = [r["latency_ratio"] for r in records if r["group"] != base]
-    if not others:
-        return f"{base} takes {records[0]['latency_ms']:.3g} ms"
     low, high = f"{min(others):.2f}", f"{max(others):.2f}"
     times = low if low == high else f"{low} to {high}"
-    return f"{times} times as long as {base} (a copy of it: {noise:.2f})"
+    return f"A forward pass takes {times} times as long as that of {base}"
 
 
 def _difference(record: Record) -> str:
@@ -249,25 +261,29 @@ def _difference(record: Record) -> str:
     return f"{_points(record['delta'])} ({_span(record, 'delta', '{:+.2f}', ' to ')})"
 
 
-def _terminal_difference(record: Record) -> str:
-    return _points(record["delta"]) or "" if record["delta_shown"] else _difference(record)
-
-
 def _span(record: Record, key: str, form: str, between: str = "-") -> str:
     return between.join(form.format(100 * record[f"{key}_{end}"]) for end in ("low", "high"))
 
 
-def _cent(share: float | None) -> str | None:
-    return None if share is None else f"{100 * share:.2f}"
+def _cent(share: float | None, digits: int = 2) -> str | None:
+    return None if share is None else f"{100 * share:.{digits}f}"
 
 
-def _points(difference: float | None) -> str | None:
-    return None if difference is None else f"{100 * difference:+.2f}"
+def _points(difference: float | None) -> str:
+    return "" if difference is None else f"{100 * difference:+.2f}"
+
+
+def _narrow(label: str) -> str:
+    """Break a label after commas and plus signs; blanks mean nothing in a module's text."""
+    if len(label) <= NARROW:
+        return label
+    return "\n".join(wrap(label.replace(",", ", ").replace("+", "+ "), NARROW))
 
 
 def _count(number: int) -> str:
-    """Return a number in at most six characters: 78.0k, 274.8k, 25.6M."""
-    return f"{number / 1e6:.1f}M" if number >= 999_950 else f"{number / 1e3:.1f}k"
+    """Return a number in at most five characters: 78.0k, 275k, 25.6M."""
+    value, unit = (number / 1e6, "M") if number >= 999_500 else (number / 1e3, "k")
+    return f"{value:#.3g}".rstrip(".") + unit
 
 
 def _many(number: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from statistics import median, quantiles
+from statistics import fmean, median, quantiles
 from typing import Literal
 
 import torch
@@ -20,14 +20,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qr_cli.attention.create import NoAttention, create_attention
 from qr_cli.attention.insert import iter_attention
-from qr_cli.attention.modules.contract import Ctx
+from qr_cli.attention.modules.contract import ChannelAttention, Ctx
 from qr_cli.attention.modules.foreign import Foreign
 
 FLOPS = "2 x multiply-add; convolutions and matrix products only, no poolings, gates or BN"
 
 
 def parameters(model: nn.Module) -> tuple[int, int]:
-    """Return the numbers of all parameters and of those of its attention; shared ones count once."""
+    """Return how many parameters there are, and how many of attention; shared ones count once."""
     attention = {id(p) for _, _, _, module in iter_attention(model) for p in module.parameters()}
     sizes = {id(p): p.numel() for p in model.parameters()}
     return sum(sizes.values()), sum(size for key, size in sizes.items() if key in attention)
@@ -92,8 +92,7 @@ def latency(
     """Return the times of forward passes in evaluation and inference mode.
 
     Each round runs every model once, and a copy of the first; every second round in reverse, so
-    that a drift of the machine meets all alike. On a CPU process time: with one thread what the
-    pass takes on an idle machine, with several the sum over them.
+    that a drift of the machine meets all alike. On a CPU process time, the sum over threads.
 
     Args:
         models: on one device; the first is what the others are compared to. Modes are left alone.
@@ -152,13 +151,12 @@ def start_gate(spec: str, channels: int, *, seed: int = 0) -> float | None:
 
 def mean_start_gate(model: nn.Module, spec: str) -> float | None:
     """Return `start_gate` averaged over the places of `model` that hold attention."""
-    places = Counter(int(module.channels) for _, _, _, module in iter_attention(model))
+    held = [module for _, _, _, module in iter_attention(model)]
+    places = Counter(m.channels for m in held if isinstance(m, ChannelAttention))
     if not places:
         return 1.0
-    gates = {channels: start_gate(spec, channels) for channels in places}
-    known = [(gate, places[c]) for c, gate in gates.items() if gate is not None]
-    total = sum(count for _, count in known)
-    return sum(gate * count for gate, count in known) / total if total else None
+    gates = [start_gate(spec, channels) for channels in places.elements()]
+    return None if None in gates else fmean(gate for gate in gates if gate is not None)
 
 
 def _summary(times: Sequence[float], first: Sequence[float]) -> Latency:

@@ -103,7 +103,8 @@ def discordant(ours: Tensor, theirs: Tensor) -> tuple[int, int]:
     """Return (wins, losses): images only we have right, and images only they have right.
 
     Args:
-        ours, theirs: bool (N,), whether each image is classified right; the same images.
+        ours: bool (N,), whether each image is classified right.
+        theirs: the same of the other run, on the same images.
 
     Raises:
         ValueError: the shapes differ.
@@ -121,7 +122,8 @@ def paired_shares(wins: int, losses: int, images: int) -> Interval:
     Without discordant images it is [0, 0].
 
     Args:
-        wins, losses: as `discordant` counts them.
+        wins: images only the first run has right.
+        losses: images only the other has right.
         images: N.
     """
     difference = wins - losses

@@ -16,7 +16,6 @@ from qr_cli.attention.grammar import check_module
 from qr_cli.engine.recipe import Loader, Optim, Recipe, Run, Schedule, Section, TrainRecipe
 from qr_cli.errors import UsageError
 
-
 _STAGES = r"auto|all|last|last2|\d+(,\d+)*"
 
 

@@ -8,8 +8,8 @@ the means and the orders in which blocks are kept:
     nsi       largest mean NSI first (`stiffness`); blocks that change the shape come last
     random    three permutations, seed 0
 
-The hypothesis of a lottery ticket in self-attention is others' (Huang et al. 2022, arXiv
-2207.07858); the orders are ours. This is the post-hoc experiment. Training from scratch with a mask
+That few blocks of a network need their attention (a lottery ticket in self-attention) is others'
+hypothesis; the orders are ours. This is the post-hoc experiment. Training from scratch with a mask
 (``qr train attention --blocks MASK``) is another one, and the two are never mixed.
 Shapes: B batch, C channels, H height, W width, N images, T blocks with attention.
 """

@@ -77,9 +77,7 @@ def run(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     out.configure(as_json="--json" in words, no_color="--no-color" in words)
     try:
-        code = typer.main.get_command(app).main(
-            args=words, prog_name="qr", standalone_mode=False
-        )
+        code = typer.main.get_command(app).main(args=words, prog_name="qr", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except (BrokenPipeError, SystemExit) as closed:  # Typer turns the first into the second
         if getattr(closed, "code", 1) != 1:

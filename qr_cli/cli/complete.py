@@ -17,7 +17,9 @@ def completion(leaf: Leaf) -> Callable[[str], list[str]] | None:
     if leaf.flag not in _TABLES:
         return None
     _, rows = KINDS[_TABLES[leaf.flag]]
-    return lambda incomplete: starting(incomplete, (row["name"].removesuffix("NAME") for row in rows()))
+    return lambda incomplete: starting(
+        incomplete, (row["name"].removesuffix("NAME") for row in rows())
+    )
 
 
 def starting(typed: str, names: Iterable[str]) -> list[str]:

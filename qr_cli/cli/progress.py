@@ -27,7 +27,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         talk = self.output.talk()
-        if talk.is_terminal and not self.output.quiet:
+        if talk.is_terminal and not (self.output.quiet or self.output.as_json):
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bars = Progress(
@@ -38,6 +38,7 @@ class Watch:
                 console=talk,
                 transient=True,
                 expand=True,
+                redirect_stdout=False,  # records are not for this console
             )
             self._bars.start()
         return self

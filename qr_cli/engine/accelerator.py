@@ -40,7 +40,8 @@ def make_accelerator(run: Run, folder: Path) -> Accelerator:
     except ImportError as error:
         raise MissingExtra(run.tracker, "trackers") from error
     set_seed(run.seed)
-    torch.use_deterministic_algorithms(run.deterministic)
+    if run.deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(run.deterministic)  # imports the compiler: seconds
     torch.backends.cudnn.benchmark = not run.deterministic
     return accelerator
 

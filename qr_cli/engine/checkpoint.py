@@ -126,6 +126,8 @@ def save(
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save: RuntimeError
         shutil.rmtree(hidden, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        if "inline_container" in reason:  # torch's writer does not say why it failed
+            reason = "a file could not be written; is the disk full?"
         raise EnvironmentFault(
             f"cannot save {final}: {reason}",
             hint="make room, then add --resume to the same command",

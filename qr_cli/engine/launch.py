@@ -1,6 +1,7 @@
 """Several processes on this machine: start this very command again, once per rank.
 
 On GPUs and CPUs alike torch's elastic launcher starts the ranks; a child knows itself by ``RANK``.
+It hands Ctrl-C and SIGTERM on to them, and waits 30 seconds for what they save.
 (`accelerate launch --cpu` quietly runs one process.) The parent imports no torch: it becomes this
 module, which exits with the exit code of the rank that failed.
 """
@@ -33,10 +34,11 @@ def main(processes: int, arguments: list[str]) -> int:
     """Run the ranks and return the exit code of the first that failed, or 0."""
     import logging
 
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.ERROR)  # the ranks speak for themselves
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -52,7 +54,7 @@ def main(processes: int, arguments: list[str]) -> int:
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
         return next((code for code in codes if code > 0), 1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SignalException):  # handed on to the ranks, which have saved
         return 130
     return 0
 

@@ -167,9 +167,14 @@ class RunFolder:
 
     def log_handler(self) -> logging.Handler:
         """Return a handler that appends to log.txt."""
-        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler = _LogFile(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         return handler
+
+
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Stay silent: a full disk is told by what else is written there, without a traceback."""
 
 
 def to_json(record: Record) -> str:

@@ -184,4 +184,5 @@ def _log_to(run: RunFolder) -> Iterator[None]:
         yield
     finally:
         package.removeHandler(handler)
-        handler.close()
+        with _despite_the_disk("log.txt"):
+            handler.close()

@@ -11,7 +11,6 @@ import sys
 import termios
 
 import pytest
-
 from conftest import SMALL
 
 ESCAPE = "\x1b["
@@ -54,6 +53,13 @@ def test_a_terminal_gets_a_table_and_no_json(qr, received, terminal):
 
 def test_json_on_a_terminal_is_json(qr, received, terminal):
     assert len(qr("train", "attention", "--json").records) == 2
+
+
+def test_a_progress_bar_on_stderr_leaves_stdout_alone(qr, received, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # for Rich: stderr is a terminal; stdout is a pipe
+    answer = qr("train", "attention")
+    assert "100 %" in answer.err
+    assert [record["event"] for record in answer.records] == ["epoch", "result"]
 
 
 @pytest.mark.parametrize("way", ["flag", "variable"])
