@@ -97,4 +97,5 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
     task = read_card(find(Path(path), which)).get("task")
     if task not in _LOADERS:
         raise UsageError(f"{path} is a checkpoint of {task!r}, which has no loader")
-    return import_target(_LOADERS[task])(path, which=which)
+    model: nn.Module = import_target(_LOADERS[task])(path, which=which)
+    return model

@@ -29,7 +29,10 @@ from torch import Tensor, nn
 from qr_cli.attention.augment import Fetch
 from qr_cli.attention.boxes import Boxes
 from qr_cli.attention.cam import explain, find_layer
+from qr_cli.attention.control import is_settled, settle
 from qr_cli.attention.data import ImageSet
+from qr_cli.attention.intervals import discordant, mcnemar
+from qr_cli.engine.loader import in_order
 from qr_cli.errors import DataError, UsageError
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ SWEEP = tuple(round(0.1 * k, 1) for k in range(2, 9))
 AREA_BINS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 1.0))
 SMALLEST_REGION = 0.01  # of the image
 RESAMPLES = 1_000
+_PROBE = 1_024  # images that settle an untrained network
 _MOST_UNDEFINED = 0.2  # share of maps above which the figures deserve a warning
 _DRAWS = 4_000_000  # random numbers held at once
 
@@ -53,7 +57,7 @@ class Bias:
         area: |G| / image, known for every image; over defined ones its mean is the chance energy.
         precision, coverage, energy, pointing, iou: see above; pointing is 0 or 1.
         dropped: bool, region under 1 % of the image.
-        undefined: bool, not dropped and the map is NaN.
+        undefined: bool, not dropped, and the map is NaN or nowhere reaches tau.
         tau, eps_pos, eps_range: the thresholds.
     """
 
@@ -159,7 +163,8 @@ def bias(
     region = masks.sum((1, 2)).double()
     area = region / (cam.shape[1] * cam.shape[2])
     highest = cam.flatten(1).argmax(1, keepdim=True)
-    known = ~cam[:, 0, 0].isnan()
+    peak = cam.amax((1, 2))
+    known = (peak >= tau) & (peak > 0)  # false for NaN
     dropped = area < SMALLEST_REGION
     empty = dropped | ~known
     values = {
@@ -259,9 +264,11 @@ def study(
 ) -> Iterator[dict[str, Any]]:
     """Yield the `bias` records of every subset that has images, then the `bias_sweep` records.
 
-    Arguments and faults are those of `examine`; `run` names the records. Call it again with the
-    untrained network as `control`.
+    Arguments and faults are those of `examine`; `run` names the records. With `control`, `net` is
+    the untrained network (`control.untrained`), settled on the first 1,024 images if it is not yet.
     """
+    if control and not is_settled(net):
+        settle(net.to(device), in_order(fetch, min(len(images), _PROBE), batch_size=batch_size))
     found = examine(
         net, images, fetch, layer=layer, target=target, tau=tau, eps_pos=eps_pos,
         eps_range=eps_range, batch_size=batch_size, device=device,
@@ -361,21 +368,8 @@ def compare(first: Bias, second: Bias) -> dict[str, float]:
         raise ValueError(f"{len(first)} and {len(second)} images cannot be compared in pairs")
     both = first.defined & second.defined
     a, b = first.select(both), second.select(both)
-    return {verdict: mcnemar(getattr(a, verdict), getattr(b, verdict)) for verdict in VERDICTS}
-
-
-def mcnemar(first: Tensor, second: Tensor) -> float:
-    """Return the exact two-sided p of McNemar's test on paired indicators, bool (n,) each.
-
-    With b pairs that are true in the first only, c in the second only and m = b + c:
-    p = min(1, 2 sum over k <= min(b, c) of C(m, k) / 2^m); 1 if no pair differs.
-    """
-    b, c = int((first & ~second).sum()), int((~first & second).sum())
-    total, term, tail = b + c, 1, 0
-    for k in range(min(b, c) + 1):
-        tail += term
-        term = term * (total - k) // (k + 1)
-    return min(1.0, 2 * tail / 2**total)  # integers: no rounding before the quotient
+    pairs = {v: discordant(getattr(a, v), getattr(b, v)) for v in VERDICTS}
+    return {verdict: mcnemar(*counts) for verdict, counts in pairs.items()}
 
 
 def interval(values: Tensor, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +18,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -38,8 +36,10 @@ EACH = 8  # example images per verdict
 WORDS = {"position": "position-biased", "range": "range-biased", "unbiased": "unbiased"}
 OURS = "Definition: ours."
 _ORDER = ("unbiased", "range", "position")  # of the parts of a bar
+_FITS = 0.14  # share of a bar that holds its figure
 _ACROSS = 4  # pairs of pictures side by side
-_MARGIN, _GAP, _HEADER, _WORDS = 0.06, 0.16, 0.38, 0.36  # inches
+_MARGIN, _GAP, _SEAM, _HEADER, _WORDS = 0.06, 0.16, 0.03, 0.38, 0.36  # inches
+_LETTERS = 17  # that fit under a pair
 
 
 def bias_plots(records: Sequence[Record]) -> list[Plot]:
@@ -58,17 +58,16 @@ def shares_plot(rows: Sequence[Record]) -> Plot | None:
     if not rows:
         return None
     trained = [r for r in rows if not r["control"]] or list(rows)
-    bars = [_Bar(_row_name(r), r, r["images"] - r["undefined"]) for r in rows]
+    bars = [_Bar(_row_name(r), r) for r in rows]
     title = f"{trained[0]['run']}: " + ", ".join(
         f"{_share(trained[0][v])} {WORDS[v]}" for v in _ORDER
     )
     if len(trained) > 1:
         parts = [f"{r['run']} {_share(r['position'])}" for r in trained[:3]]
         title = f"Position-biased: {', '.join(parts)}{', ...' if len(trained) > 3 else ''}"
-    counts = (f"{b.images:,}" for b in bars)
     caption = (
-        f"Shares of the images with a heat map ({', '.join(dict.fromkeys(counts))}), tau = "
-        f"{rows[0]['tau']:g}; in brackets the bootstrap 95 % interval over images. {OURS}"
+        f"Shares of the n images with a heat map, tau = {rows[0]['tau']:g}; in brackets the "
+        f"bootstrap 95 % interval over images. {OURS}"
     )
     return Plot("bias-shares", title, caption, lambda theme: _stacked(theme, bars))
 
@@ -80,17 +79,20 @@ def area_plot(rows: Sequence[Record]) -> Plot | None:
     bins = sorted({r["subset"] for r in rows}, key=_low)
     runs = list(dict.fromkeys(r["run"] for r in rows))
     bars = [
-        _Bar(_bin(name) + (f" · {r['run']}" if len(runs) > 1 else ""), r, r["images"])
+        _Bar(f"box {_bin(name)}" + (f" · {r['run']}" if len(runs) > 1 else ""), r)
         for name in bins
         for r in rows
         if r["subset"] == name
     ]
     first = [r for r in rows if r["run"] == runs[0]]
     low, high = (pick(first, key=lambda r: r["unbiased"]) for pick in (min, max))
-    title = f"{runs[0]}: {_share(low['unbiased'])} unbiased for objects {_bin(low['subset'])}"
-    title += f", {_share(high['unbiased'])} {_bin(high['subset'])}" if low is not high else ""
-    caption = f"By area of the box as a share of the image; n: images. {OURS}"
-    return Plot("bias-area", title, caption, lambda theme: _stacked(theme, bars, counts=True))
+    title = f"{runs[0]}: {_share(low['unbiased'])} unbiased with boxes {_bin(low['subset'])}"
+    title += f", {_share(high['unbiased'])} with {_bin(high['subset'])}" if low is not high else ""
+    caption = (
+        "By area of the box as a share of the image; n: images with a heat map; in brackets the "
+        f"bootstrap 95 % interval over images. {OURS}"
+    )
+    return Plot("bias-area", title, caption, lambda theme: _stacked(theme, bars))
 
 
 def tau_plot(records: Sequence[Record]) -> Plot | None:
@@ -128,11 +130,7 @@ def tau_plot(records: Sequence[Record]) -> Plot | None:
         if chance:
             level = sum(chance) / len(chance)
             axes.axhline(level, color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
-            axes.annotate(
-                f"chance {level:.2f}", (0, level), xycoords=("axes fraction", "data"),
-                xytext=(4, 3), textcoords="offset points", color=theme.muted, fontsize=SMALL,
-                path_effects=[withStroke(linewidth=3, foreground=theme.paper)],
-            )  # fmt: skip
+            ends.append(End(1, level, f"chance\n{level:.2f}", theme.muted))
         axes.set_ylim(0, 1)
         axes.set_xlabel("tau, threshold of the heat map")
         axes.set_ylabel("precision")
@@ -212,11 +210,15 @@ class _Tile:
 
 
 class _Bar(NamedTuple):
-    """A stacked bar: its name, the record with the shares, the number of images."""
+    """A stacked bar: its name, and the record with the shares."""
 
     name: str
     record: Record
-    images: int
+
+    @property
+    def images(self) -> int:
+        """Number of images the shares are over."""
+        return int(self.record["images"] - self.record["undefined"])
 
 
 def _tiles(net: nn.Module, fetch: Fetch, found: Examined, chosen: Tensor) -> list[_Tile]:
@@ -234,17 +236,9 @@ def _tiles(net: nn.Module, fetch: Fetch, found: Examined, chosen: Tensor) -> lis
         if boxes is None:
             raise ValueError(f"image {rows[i]} has no boxes")
         own = boxes.xyxy[(boxes.labels == labels[i]) | (boxes.labels < 0)]
-        tiles.append(
-            _Tile(
-                pixels[i].numpy(),
-                maps[i].numpy(),
-                own.numpy(),
-                float(found.bias.precision[at]),
-                float(found.bias.coverage[at]),
-                found.classes[int(labels[i])],
-                found.classes[int(found.predicted[at])],
-            )
-        )
+        figures = float(found.bias.precision[at]), float(found.bias.coverage[at])
+        names = _name(found, int(labels[i])), _name(found, int(found.predicted[at]))
+        tiles.append(_Tile(pixels[i].numpy(), maps[i].numpy(), own.numpy(), *figures, *names))
     return tiles
 
 
@@ -253,7 +247,7 @@ def _panel(
 ) -> Figure:
     """Draw the examples, a block per verdict; coordinates are inches from the upper left."""
     pair = (WIDTH - 2 * _MARGIN - (_ACROSS - 1) * _GAP) / _ACROSS
-    side = (pair - 0.03) / 2
+    side = (pair - _SEAM) / 2
     depths = {v: _HEADER + math.ceil(len(t) / _ACROSS) * (side + _WORDS) for v, t in tiles.items()}
     height = sum(depths.values()) + _MARGIN
     figure = Figure(figsize=(WIDTH, height), facecolor=theme.paper)
@@ -263,17 +257,12 @@ def _panel(
     axes.yaxis.label.set_color(theme.ink)
     top = 0.0
     for verdict, examples in tiles.items():
-        color = _color(theme, verdict)
+        color = theme.muted if verdict == "range" else _color(theme, verdict)
         share = headers[verdict] if examples else "none"
         axes.plot([_MARGIN, WIDTH - _MARGIN], [top + 0.06] * 2, color=color, linewidth=1.5)
-        axes.text(
-            _MARGIN, top + 0.21, WORDS[verdict], color=theme.ink, fontsize=SMALL, weight="bold",
-            va="center",
-        )  # fmt: skip
-        axes.text(
-            WIDTH - _MARGIN, top + 0.21, share, color=theme.muted, fontsize=SMALL, va="center",
-            ha="right",
-        )  # fmt: skip
+        words: dict[str, Any] = {"fontsize": SMALL, "va": "center"}
+        axes.text(_MARGIN, top + 0.21, WORDS[verdict], color=theme.ink, weight="bold", **words)
+        axes.text(WIDTH - _MARGIN, top + 0.21, share, color=theme.muted, ha="right", **words)
         for number, tile in enumerate(examples):
             left = _MARGIN + number % _ACROSS * (pair + _GAP)
             down = top + _HEADER + number // _ACROSS * (side + _WORDS)
@@ -291,32 +280,31 @@ def _draw_tile(
     warmth = 0.1 + 0.65 * tile.heat[:, :, None]
     overlay = (1 - warmth) * grey + warmth * colormaps["inferno"](tile.heat)[:, :, :3]
     height, width = tile.heat.shape
-    for picture, x in ((tile.pixels, left), (overlay, left + side + 0.03)):
+    for picture, x in ((tile.pixels, left), (overlay, left + side + _SEAM)):
         axes.imshow(picture, extent=(x, x + side, top + side, top), aspect="auto")
+        frame = Rectangle((x, top), side, side, transform=axes.transData)
         for x0, y0, x1, y1 in tile.boxes / (width, height, width, height) * side:
-            for color, thick in (("black", 1.8), ("white", 0.9)):
-                axes.add_patch(
-                    Rectangle((x + x0, top + y0), x1 - x0, y1 - y0, fill=False, edgecolor=color,
-                              linewidth=thick)
-                )  # fmt: skip
-    grid = [np.r_[0, (np.arange(n) + 0.5) / n, 1] * side for n in (width, height)]
-    axes.contour(
-        left + side + 0.03 + grid[0], top + grid[1], np.pad(tile.heat, 1), [tau],
+            for color, thick in (("black", 2.2), ("white", 1.0)):
+                corner = (x + x0, top + y0)
+                outline = Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=color)
+                outline.set(linewidth=thick, snap=False)
+                axes.add_patch(outline).set_clip_path(frame)
+    across, down = (np.r_[0, (np.arange(n) + 0.5) / n, 1] * side for n in (width, height))
+    lines = axes.contour(
+        left + side + _SEAM + across, top + down, np.pad(tile.heat, 1), [tau],
         colors=["#5ce1ff"], linewidths=1.1,
     )  # fmt: skip
+    lines.set_clip_path(frame)
     wrong = tile.label != tile.predicted
-    name = f"{tile.label} → {tile.predicted}" if wrong else tile.label
-    axes.text(
-        left, top + side + 0.03, f"a {tile.precision:.2f}  r {tile.coverage:.2f}",
-        color=theme.ink, fontsize=SMALL - 1.5, va="top",
-    )  # fmt: skip
-    axes.text(
-        left, top + side + 0.15, _short(name, 19), fontsize=SMALL - 1.5, va="top",
-        color=theme.colors[1] if wrong else theme.muted,
-    )  # fmt: skip
+    name = _arrow(tile.label, tile.predicted) if wrong else _short(tile.label, _LETTERS)
+    figures = f"a {tile.precision:.2f}  r {tile.coverage:.2f}"
+    color = theme.colors[1] if wrong else theme.muted
+    words: dict[str, Any] = {"fontsize": SMALL - 1.5, "va": "top"}
+    axes.text(left, top + side + 0.03, figures, color=theme.ink, **words)
+    axes.text(left, top + side + 0.15, name, color=color, **words)
 
 
-def _stacked(theme: Theme, bars: Sequence[_Bar], *, counts: bool = False) -> Figure:
+def _stacked(theme: Theme, bars: Sequence[_Bar]) -> Figure:
     """Draw a bar per row: its name and position share above, the other shares inside."""
     figure, (axes,) = new_figure(theme, height=0.95 + 0.46 * len(bars))
     for row, bar in enumerate(bars):
@@ -325,14 +313,19 @@ def _stacked(theme: Theme, bars: Sequence[_Bar], *, counts: bool = False) -> Fig
             share = float(bar.record[verdict])
             ink = theme.ink if verdict == "range" else theme.paper
             axes.barh(row, share, left=left, height=0.42, color=_color(theme, verdict))
-            if share >= 0.09:
+            if share >= _FITS and verdict != "position":
                 axes.text(
                     left + share / 2, row, _share(share), ha="center", va="center", color=ink,
                     fontsize=SMALL,
                 )  # fmt: skip
+            elif verdict == "unbiased" and bar.record["range"] >= 3 * _FITS:
+                axes.text(
+                    share + 0.015, row, _share(share), va="center", fontsize=SMALL,
+                    color=_color(theme, verdict),
+                )  # fmt: skip
             left += share
-        name = f"{bar.name}, n = {bar.images:,}" if counts else bar.name
-        axes.text(0, row - 0.29, _short(name, 34), color=theme.ink, fontsize=SMALL, va="bottom")
+        name = f"{_short(bar.name, 30)}, n = {bar.images:,}"
+        axes.text(0, row - 0.29, name, color=theme.ink, fontsize=SMALL, va="bottom")
         low, high = (bar.record[f"position_{end}"] for end in ("low", "high"))
         axes.annotate(
             f"{_share(bar.record['position'])}\n({100 * low:.1f}–{100 * high:.1f})",
@@ -348,15 +341,13 @@ def _stacked(theme: Theme, bars: Sequence[_Bar], *, counts: bool = False) -> Fig
 
 
 def _key(axes: Axes, theme: Theme) -> None:
-    """Write what the colours mean over the bars, at the corners that the parts lean to."""
-    places = {"unbiased": (0.0, "left"), "range": (0.5, "center"), "position": (1.17, "right")}
-    for verdict, (x, side) in places.items():
-        axes.annotate(
-            f"■ {WORDS[verdict]}", (x, 1), xycoords="axes fraction", xytext=(0, 2),
-            textcoords="offset points", ha=side, va="bottom", fontsize=SMALL,
-            color=theme.muted if verdict == "range" else _color(theme, verdict),
-            annotation_clip=False,
-        )  # fmt: skip
+    """Say over the bars what the colours mean."""
+    handles = [Patch(color=_color(theme, verdict), label=WORDS[verdict]) for verdict in _ORDER]
+    axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False,
+        fontsize=SMALL, labelcolor=theme.ink, handlelength=0.9, handleheight=0.9,
+        handletextpad=0.5, columnspacing=1.6, borderpad=0, borderaxespad=0.2,
+    )  # fmt: skip
 
 
 def _color(theme: Theme, verdict: str) -> str:
@@ -378,15 +369,29 @@ def _low(subset: str) -> float:
 def _bin(subset: str) -> str:
     """Return an area bin in words."""
     low, high = (100 * float(end) for end in subset.removeprefix("area:").split("-"))
-    return f"under {high:.0f} %" if low == 0 else f"of {low:.0f}–{high:.0f} %"
+    return f"under {high:.0f}\u00a0%" if low == 0 else f"{low:.0f}–{high:.0f}\u00a0%"
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\u00a0%"
+
+
+def _name(found: Examined, number: int) -> str:
+    """Return a class up to its first comma; the network may have more classes than the data."""
+    if number >= len(found.classes):
+        return f"class {number}"
+    return found.classes[number].partition(",")[0].strip()
+
+
+def _arrow(label: str, predicted: str) -> str:
+    """Return both names, each with the room that the other leaves."""
+    room = _LETTERS - 3
+    first = _short(label, max(room // 2, room - len(predicted)))
+    return f"{first} → {_short(predicted, max(room // 2, room - len(label)))}"
 
 
 def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else shorten(text, width, placeholder="…") or text[:width]
+    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
 
 
 def _known(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Plots of what the blocks of one trained network do: stiffness, stripes, tickets, switches.
+"""Plots of what the blocks of one trained network do: stiffness, tickets, switches.
 
 Every function takes the records of one run (and, for pictures of single images, what `collect`
 returned) and gives `Plot`s whose title states what is seen in them. A value that is missing leaves
@@ -7,7 +7,8 @@ a gap; a plot without any value is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from qr_cli.attention.stiffness import Passage
-from qr_cli.attention.stripes import BINS, Stripes
 from qr_cli.engine.figures import SMALL, End, Theme, label_ends, new_figure
 from qr_cli.engine.report import Plot
 
 Record = dict[str, Any]
-IMAGES, CHANNELS = 20, 60  # of a heat map
 DASHED = (0, (4, 2))
 
 
@@ -34,19 +33,6 @@ def stiffness_plots(records: Sequence[Record], passages: Sequence[Passage] = ())
     if coupled:
         plots.append(_coupling(max(coupled, key=lambda passage: abs(passage.rho or 0))))
     return plots
-
-
-def stripes_plots(
-    records: Sequence[Record], stripes: Mapping[str, Stripes] | None = None
-) -> list[Plot]:
-    """Return S by block, the histogram of sigma and, given `stripes`, heat maps by stage."""
-    rows = [r for r in records if r.get("event") == "stripes" and r.get("sigma_mean") is not None]
-    plots = [_shares(rows), _deviations(rows)] if rows else []
-    stages: dict[int, list[Stripes]] = {}
-    for found in (stripes or {}).values():
-        if found.v is not None:
-            stages.setdefault(found.seat.stage, []).append(found)
-    return plots + [_maps(stage, found) for stage, found in sorted(stages.items())]
 
 
 def tickets_plot(records: Sequence[Record]) -> Plot | None:
@@ -81,6 +67,7 @@ def tickets_plot(records: Sequence[Record]) -> Plot | None:
             middle = len(keeps) // 2
             ends.append(End(keeps[-1], float(y[middle]), order, color))
         top.axhline(intact, color=theme.muted, linewidth=0.8, linestyle=DASHED)
+        top.set_ylim(*_range(np.concatenate([curve.ravel() for curve in curves.values()])))
         top.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
         top.set_ylabel("top-1 accuracy (%)")
         label_ends(top, ends)
@@ -119,7 +106,8 @@ def operators_plot(records: Sequence[Record]) -> Plot | None:
         return None
     names = list(dict.fromkeys(row["operator"] for row in rows))
     lines = {name: [row for row in rows if row["operator"] == name] for name in names}
-    by_block = [max(block, key=lambda r: r["omega_mean"]) for block in zip(*lines.values())]  # noqa: B905 (operators of one kind everywhere)
+    blocks = {row["block"]: row for row in sorted(rows, key=lambda row: row["omega_mean"])}
+    leads = Counter(row["operator"] for row in blocks.values())  # the largest omega of each block
 
     def draw(theme: Theme) -> Figure:
         figure, (axes,) = new_figure(theme)
@@ -127,21 +115,20 @@ def operators_plot(records: Sequence[Record]) -> Plot | None:
         for number, (name, line) in enumerate(lines.items()):
             color = theme.colors[number % len(theme.colors)]
             at, mean, spread = (
-                _places(line),
-                _column(line, "omega_mean"),
-                _column(line, "omega_std"),
+                block_places(line),
+                column(line, "omega_mean"),
+                column(line, "omega_std"),
             )
-            _stagewise(axes, line, at, mean, color, spread=spread)
+            draw_stages(axes, line, at, mean, color, spread=spread)
             ends.append(End(at[-1], mean[-1], f"{name} {mean[-1]:.2f}", color))
         axes.set_ylim(0, 1)
         axes.set_ylabel("switch omega")
-        _block_axis(axes, theme, next(iter(lines.values())))
+        block_axis(axes, theme, next(iter(lines.values())))
         label_ends(axes, ends)
         return figure
 
-    leads = {name: sum(row["operator"] == name for row in by_block) for name in names}
-    first = max(leads, key=lambda name: leads[name])
-    title = f"{first} is switched on most in {leads[first]} of {len(by_block)} blocks"
+    first, count = leads.most_common(1)[0]
+    title = f"{first} is switched on most in {count} of {len(blocks)} blocks"
     caption = (
         "Mean omega over images; band: one standard deviation. An operator at 0 contributes the "
         "constant 0.5; at the start all are near 0.5."
@@ -150,17 +137,17 @@ def operators_plot(records: Sequence[Record]) -> Plot | None:
 
 
 def _profile(rows: list[Record]) -> Plot:
-    at, mean, spread = _places(rows), _column(rows, "nsi_mean"), _column(rows, "nsi_std")
-    control = _column(rows, "control_mean")
+    at, mean, spread = block_places(rows), column(rows, "nsi_mean"), column(rows, "nsi_std")
+    control = column(rows, "control_mean")
     ours, start = float(mean.mean()), float(control.mean())
 
     def draw(theme: Theme) -> Figure:
         figure, (axes,) = new_figure(theme)
-        _stagewise(axes, rows, at, control, theme.muted, linestyle=DASHED)
-        _stagewise(axes, rows, at, mean, theme.colors[0], spread=spread)
+        draw_stages(axes, rows, at, control, theme.muted, linestyle=DASHED)
+        draw_stages(axes, rows, at, mean, theme.colors[0], spread=spread)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("normalised step NSI")
-        _block_axis(axes, theme, rows)
+        block_axis(axes, theme, rows)
         label_ends(axes, [
             End(at[-1], mean[-1], "trained", theme.colors[0]),
             End(at[-1], control[-1], "untrained", theme.muted),
@@ -199,117 +186,7 @@ def _coupling(passage: Passage) -> Plot:
     return Plot("gate-nsi", title, caption, draw)
 
 
-def _shares(rows: list[Record]) -> Plot:
-    kinds = {"gate": "S", "logit": "S_logit", "input": "S_input"}
-    at = _places(rows)
-    before = [row.get("before") or {} for row in rows]
-
-    def draw(theme: Theme) -> Figure:
-        figure, (axes,) = new_figure(theme)
-        ends = []
-        for (name, key), color in zip(kinds.items(), theme.colors, strict=False):
-            _stagewise(axes, rows, at, _column(before, key), color, linestyle=DASHED, width=1.4)
-            y = _column(rows, key)
-            _stagewise(axes, rows, at, y, color)
-            if np.isfinite(y).any():
-                value = float(y[np.isfinite(y)][-1])
-                ends.append(End(at[-1], value, f"{name} {value:.2f}", color))
-        axes.set_ylim(0, 1.03)
-        axes.set_ylabel("share S that varies with the image")
-        _block_axis(axes, theme, rows)
-        label_ends(axes, ends)
-        return figure
-
-    s, start = _column(rows, "S"), _column(before, "S")
-    title = "The gate hardly depends on the image in any block"
-    if np.isfinite(s).any() and (top := int(np.nanargmax(s))) is not None and s[top] >= 0.1:
-        title = f"The gate depends on the image most in {rows[top]['block']}: S = {s[top]:.2f}"
-        if np.isfinite(start[top]):
-            title += f" (before training {start[top]:.2f})"
-    caption = (
-        "S = within / (within + between) variance per channel: 0 perfect stripes, 1 none. Solid: "
-        "trained; dashed: before training. A small S proves nothing by itself: see the drop when "
-        "frozen."
-    )
-    return Plot("stripes", title, caption, draw)
-
-
-def _deviations(rows: list[Record]) -> Plot:
-    after = np.sum([row["sigma_histogram"] for row in rows], axis=0)
-    starts = [row["before"]["sigma_histogram"] for row in rows if row.get("before")]
-    before = np.sum(starts, axis=0) if len(starts) == len(rows) else None
-    edges = np.linspace(0, 0.5, BINS + 1)
-    counts = after if before is None else after + before
-    last = int(np.max(np.flatnonzero(counts), initial=4)) + 1
-
-    def draw(theme: Theme) -> Figure:
-        figure, (axes,) = new_figure(theme)
-        axes.stairs(after, edges, color=theme.colors[0], fill=True, alpha=0.35)
-        axes.stairs(after, edges, color=theme.colors[0], linewidth=2, label="trained")
-        if before is not None:
-            axes.stairs(before, edges, color=theme.muted, linewidth=1.6, linestyle=DASHED,
-                        label="before training")  # fmt: skip
-            axes.legend(frameon=False, fontsize=SMALL, labelcolor=theme.ink)
-        axes.set_xlim(0, edges[last])
-        axes.set_xlabel("standard deviation of the gate over images")
-        axes.set_ylabel("channels")
-        return figure
-
-    median = float(np.median([row["sigma_median"] for row in rows]))
-    title = f"Half of all channels deviate by less than {median:.3f}"
-    caption = f"All channels of all gates, bins of 0.01; {rows[0]['images']:,} images."
-    return Plot("sigma", title, caption, draw)
-
-
-def _maps(stage: int, found: list[Stripes]) -> Plot:
-    chosen = [found[i] for i in sorted({0, len(found) // 2, len(found) - 1})]
-    pairs = [(_corner(one.u), _corner(one.v)) for one in chosen]
-
-    def draw(theme: Theme) -> Figure:
-        figure = Figure(figsize=(4.8, 0.75 + 1.05 * len(pairs)), facecolor=theme.paper)
-        grid = figure.subplots(
-            len(pairs), 2, squeeze=False,
-            gridspec_kw={"left": 0.02, "right": 0.84, "bottom": 0.55 / figure.get_figheight(),
-                         "top": 1 - 0.25 / figure.get_figheight(), "wspace": 0.06, "hspace": 0.16},
-        )  # fmt: skip
-        for column, name in enumerate(("module input", "gate")):
-            values = np.concatenate([pair[column].ravel() for pair in pairs])
-            low, high = np.quantile(values, (0.01, 0.99))
-            for row, (axes, pair) in enumerate(zip(grid[:, column], pairs, strict=True)):
-                image = axes.imshow(pair[column], aspect="auto", cmap="cividis", vmin=low,
-                                    vmax=high, interpolation="nearest")  # fmt: skip
-                axes.set_axis_off()
-                if not row:
-                    axes.set_title(name, fontsize=SMALL + 1, color=theme.ink, pad=4)
-                if column:
-                    block = chosen[row].seat.block
-                    axes.text(1.03, 0.5, block, transform=axes.transAxes, va="center",
-                              fontsize=SMALL, color=theme.ink)  # fmt: skip
-            box = grid[-1, column].get_position()
-            bar = figure.colorbar(image, orientation="horizontal", cax=figure.add_axes(
-                (box.x0, box.y0 - 0.16 / figure.get_figheight(), box.width,
-                 0.08 / figure.get_figheight())))  # fmt: skip
-            bar.outline.set_visible(False)
-            bar.ax.xaxis.set_major_locator(MaxNLocator(3))
-            bar.ax.tick_params(labelsize=SMALL, colors=theme.muted, length=0, pad=3)
-        return figure
-
-    images, channels = pairs[0][0].shape
-    title = f"Stage {stage}: what varies with the image, before and after the squeeze"
-    caption = (
-        f"Rows: the first {images} images; columns: the first {channels} channels; first, middle "
-        "and last gate of the stage. Vertical stripes: the gate does not look at the image. One "
-        "colour scale for all inputs, one for all gates, each cut at its 1st and 99th percentile."
-    )
-    return Plot(f"stripes-stage{stage}", title, caption, draw)
-
-
-def _corner(values: Any) -> np.ndarray:
-    corner: np.ndarray = values[:IMAGES, :CHANNELS].numpy()
-    return corner
-
-
-def _stagewise(
+def draw_stages(
     axes: Axes,
     rows: Sequence[Record],
     at: np.ndarray,
@@ -319,6 +196,7 @@ def _stagewise(
     spread: np.ndarray | None = None,
     linestyle: Any = "-",
     width: float = 2.0,
+    alpha: float = 1.0,
 ) -> None:
     """Draw a line per stage: nothing joins the last block of one and the first of the next."""
     stages = np.array([row["stage"] for row in rows])
@@ -327,32 +205,42 @@ def _stagewise(
         if spread is not None:
             axes.fill_between(at[mine], (y - spread)[mine], (y + spread)[mine], color=color,
                               alpha=0.18, linewidth=0)  # fmt: skip
-        axes.plot(at[mine], y[mine], color=color, linewidth=width, linestyle=linestyle,
-                  marker="o", markersize=3.5, clip_on=False)  # fmt: skip
+        axes.plot(at[mine], y[mine], color=color, linewidth=width, linestyle=linestyle, alpha=alpha,
+                  marker="o", markersize=max(3.5, width), clip_on=False)  # fmt: skip
 
 
-def _places(rows: Sequence[Record]) -> np.ndarray:
+def _range(shares: np.ndarray) -> tuple[float, float]:
+    """Return limits around shares, ten points apart at least: noise is not to look like a trend."""
+    low, high = float(shares.min()), float(shares.max())
+    pad = max(0.03 * (high - low), (0.1 - (high - low)) / 2)
+    return low - pad, high + pad
+
+
+def block_places(rows: Sequence[Record]) -> np.ndarray:
     """Return where blocks stand on the axis: one apart, and one more between stages."""
     stages = np.array([row["stage"] for row in rows])
     return np.arange(len(rows)) + (np.diff(stages, prepend=stages[:1]) > 0).cumsum()
 
 
-def _block_axis(axes: Axes, theme: Theme, rows: Sequence[Record]) -> None:
+def block_axis(axes: Axes, theme: Theme, rows: Sequence[Record]) -> None:
     """Name blocks by their number in the stage, and the stages below."""
-    at = _places(rows)
+    at = block_places(rows)
     names = [row["block"].rpartition(".")[2] for row in rows]
     step = max(1, -(-len(rows) // 14))
     axes.set_xticks(at[::step], names[::step] if len(set(names)) > 1 else [""] * len(at[::step]))
     axes.set_xlim(at[0] - 0.5, at[-1] + 0.5)
-    for stage in dict.fromkeys(row["stage"] for row in rows):
+    stages = list(dict.fromkeys(row["stage"] for row in rows))
+    for stage in stages:
         middle = float(np.mean([x for x, row in zip(at, rows, strict=True)
                                 if row["stage"] == stage]))  # fmt: skip
+        name = f"stage {stage}" if len(stages) < 6 else f"{stage}"
         axes.annotate(
-            f"stage {stage}", (middle, 0), xytext=(0, -22), textcoords="offset points",
+            name, (middle, 0), xytext=(0, -22), textcoords="offset points",
             xycoords=("data", "axes fraction"), ha="center", va="top", color=theme.ink,
             fontsize=SMALL, annotation_clip=False,
         )  # fmt: skip
 
 
-def _column(rows: Sequence[Record], key: str) -> np.ndarray:
+def column(rows: Sequence[Record], key: str) -> np.ndarray:
+    """Return the values of a key, not-a-number where there is none."""
     return np.array([np.nan if row.get(key) is None else row[key] for row in rows], dtype=float)

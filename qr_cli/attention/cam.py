@@ -85,14 +85,15 @@ def explain(model: nn.Module, images: Tensor, labels: Tensor | None, *, layer: s
             gradient = None
             if held and score.requires_grad:
                 (gradient,) = torch.autograd.grad(score, held, allow_unused=True)
+            if gradient is None:
+                raise UsageError(
+                    f"--cam-layer: the logits do not depend on the output of {layer}",
+                    hint="name a layer before the classifier",
+                )
+            maps = _heat(held[0].detach(), gradient, images.shape[2:])
+            return Explained(maps, logits.detach())
     finally:
         hook.remove()
-    if gradient is None:
-        raise UsageError(
-            f"--cam-layer: the logits do not depend on the output of {layer}",
-            hint="name a layer before the classifier",
-        )
-    return Explained(_heat(held[0].detach(), gradient, images.shape[2:]), logits.detach())
 
 
 def find_layer(model: nn.Module, layer: str | None = None) -> str:

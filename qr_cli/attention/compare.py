@@ -33,7 +33,7 @@ Record = dict[str, Any]
 FREE = ("run.name", "run.out", "run.seed", "run.seeds")  # settings that make no other group
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
     """A finished run and what its last checkpoint makes of the test images.
 
@@ -101,7 +101,7 @@ def read_run(folder: Path, *, data_sha256: str) -> tuple[dict[str, Any], Record]
     return yaml.safe_load(path.read_text("utf-8")), best
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Runs of one recipe. `label`: the module, and what else sets the group apart."""
 
@@ -327,8 +327,15 @@ def _label(kind: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]]) -> str:
     module = kind["model.module"]
     same = [other for other in kinds if other["model.module"] == module]
     differing = [key for key in kind if any(other.get(key) != kind[key] for other in same)]
-    extra = [f"{key.rpartition('.')[2]}={kind[key]}" for key in differing]
+    extra = [f"{key.rpartition('.')[2]}={_word(kind[key])}" for key in differing]
     return ", ".join([module, *extra])
+
+
+def _word(value: Any) -> str:
+    """Return a setting as one types it."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _mean(values: Iterator[float | None]) -> float | None:

@@ -21,6 +21,10 @@ from qr_cli.engine.figures import SMALL, Theme, new_figure
 from qr_cli.engine.report import Plot, Table
 
 Record = dict[str, Any]
+BEST = {  # what a best figure is, by the split its epoch was selected on
+    "test": "epoch selected on test, so not an unbiased figure (*)",
+    "val": "epoch selected on val, reported on test",
+}
 MARKS = "Diamond and dashes: the baseline. Hollow: a difference that is not shown."
 LONGEST = 24  # characters of a label in a picture
 NARROW = 13  # and on a terminal of 80 columns
@@ -36,7 +40,7 @@ def comparison_plots(records: Sequence[Record]) -> list[Plot]:
     """
     if len(records) < 2:
         return []
-    caption = f"{conventions(records)} {MARKS}"
+    caption = f"{_accuracy_words(records)} {MARKS}"
     plots = [
         Plot(
             "top1-parameters",
@@ -50,7 +54,8 @@ def comparison_plots(records: Sequence[Record]) -> list[Plot]:
             Plot(
                 "top1-latency",
                 _speeds(records),
-                f"{caption} Across: median, half the interquartile range either side.",
+                f"{caption} {_latency_words(records[0])} Bar across: half the interquartile range "
+                "either side of the median.",
                 lambda theme: _scatter(theme, records, "latency_ms"),
             )
         )
@@ -69,7 +74,7 @@ def report_table(records: Sequence[Record]) -> Table:
             *(record["attention_parameters"], record["flops"]),
             *(record["latency_ms"], record["latency_ratio"], record["start_gate"]),
             *(_cent(record["last_top1"]), _span(record, "last", "{:.2f}")),
-            *(_cent(record["last_top5"]), _cent(record["best_top1"])),
+            *(_cent(record["last_top5"]), _best(record)),
             *(_points(record["best_minus_last"]) or None, _difference(record), record["mcnemar_p"]),
         ]
         for record in records
@@ -83,18 +88,16 @@ def comparison_table(records: Sequence[Record]) -> tuple[list[str], list[list[st
     Accuracies are in per cent, differences in points. Latency has a column where it was measured.
     """
     timed = any(record["latency_ms"] is not None for record in records)
-    selected = next((r["best_selected_on"] for r in records if r["best_selected_on"]), None)
-    best = f"best\n{selected}>" if selected else "best>"
-    columns = ["group", "n>", "param>", "MFLOP>", "ms>", "top-1 last\n95 %>", best, "delta>"]
+    columns = ["group", "n>", "param>", "MFLOP>", "ms>", "top-1 last\n95 %>", "best>", "delta>"]
     rows = [
         [
             _narrow(record["group"]),
             str(record["runs"]),
             _count(record["parameters"]),
-            f"{record['flops'] / 1e6:.4g}",
+            f"{record['flops'] / 1e6:#.4g}".rstrip("."),
             *([f"{record['latency_ms']:.3g}"] if timed else []),
             f"{100 * record['last_top1']:.1f} {_span(record, 'last', '{:.1f}')}",
-            _cent(record["best_top1"], 1) or "-",
+            _best(record, 1) or "-",
             _points(record["delta"]) if record["delta_shown"] else _difference(record),
         ]
         for record in records
@@ -106,25 +109,38 @@ def conventions(records: Sequence[Record]) -> str:
     """Return in sentences how the figures were got, for a caption or a hint."""
     if not records:
         return ""
+    parts = [_accuracy_words(records), _latency_words(records[0])]
+    parts += [f"FLOPs: one image, {records[0]['flops_counted']}.", records[0]["data_note"]]
+    return " ".join(part for part in parts if part)
+
+
+def _accuracy_words(records: Sequence[Record]) -> str:
     first = records[0]
     kinds = "; ".join(dict.fromkeys(record["interval"] for record in records))
     text = f"Top-1 of the last epoch on {first['images']:,} test images, 95 % intervals ({kinds})."
-    if selected := first["best_selected_on"]:
-        text += f" Best: epoch selected on {selected}"
-        text += ", so not an unbiased figure." if selected == "test" else ", reported on test."
+    if any(record["runs"] == 1 for record in records):
+        text += " A single run says nothing of other seeds."
+    if selected := _selected(records):
+        text += f" Best: {'; '.join(BEST[split] for split in selected)}."
     hows = "; ".join(dict.fromkeys(r["delta_interval"] for r in records if r["delta_interval"]))
     if hows:
-        text += (
-            f" Difference to {first['baseline']} ({hows}); not shown: its 95 % interval contains 0."
-        )
-    if first["latency_ms"] is not None:
-        text += (
-            f" Latency: {first['latency_clock']} time, batch {first['latency_batch']}, "
-            f"{_many(first['threads'], 'thread')}; a second copy of {first['baseline']} takes "
-            f"{first['latency_noise']:.2f} x its time, which is the noise."
-        )
-    text += f" FLOPs: one image, {first['flops_counted']}."
-    return text + (f" {first['data_note']}" if first["data_note"] else "")
+        text += f" Difference to {first['baseline']} ({hows}); not shown: its interval contains 0."
+    return text
+
+
+def _latency_words(record: Record) -> str:
+    if record["latency_ms"] is None:
+        return ""
+    return (
+        f"Latency: {record['latency_clock']} time, batch {record['latency_batch']}, "
+        f"{_many(record['threads'], 'thread')}; a second copy of {record['baseline']} takes "
+        f"{record['latency_noise']:.2f} x its time, which is the noise."
+    )
+
+
+def _selected(records: Sequence[Record]) -> list[str]:
+    """Return the splits on which best epochs were selected, each once."""
+    return sorted({r["best_selected_on"] for r in records if r["best_selected_on"]})
 
 
 def _scatter(theme: Theme, records: Sequence[Record], key: str) -> Figure:
@@ -263,6 +279,13 @@ def _difference(record: Record) -> str:
 
 def _span(record: Record, key: str, form: str, between: str = "-") -> str:
     return between.join(form.format(100 * record[f"{key}_{end}"]) for end in ("low", "high"))
+
+
+def _best(record: Record, digits: int = 2) -> str | None:
+    """Return the best top-1, marked when it was selected on test."""
+    mark = "*" if record["best_selected_on"] == "test" else ""
+    best = _cent(record["best_top1"], digits)
+    return best and best + mark
 
 
 def _cent(share: float | None, digits: int = 2) -> str | None:

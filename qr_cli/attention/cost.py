@@ -6,7 +6,6 @@ Shapes: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -126,8 +125,8 @@ def latency(
 def start_gate(spec: str, channels: int, *, seed: int = 0) -> float | None:
     """Return the mean gate of an untrained module; None for a black box, which shows no gate.
 
-    Measured: training mode, 16 standard normal maps of 8x8 (such as a batch normalisation gives),
-    another one as the shortcut; mean over images, channels and positions. "none" gives 1.
+    Training mode, 16 standard normal maps of 8x8 (as a batch normalisation gives them), others as
+    the shortcut; mean over images, channels and positions. "none" gives 1.
 
     Args:
         spec: a module string.
@@ -152,11 +151,12 @@ def start_gate(spec: str, channels: int, *, seed: int = 0) -> float | None:
 def mean_start_gate(model: nn.Module, spec: str) -> float | None:
     """Return `start_gate` averaged over the places of `model` that hold attention."""
     held = [module for _, _, _, module in iter_attention(model)]
-    places = Counter(m.channels for m in held if isinstance(m, ChannelAttention))
-    if not places:
-        return 1.0
-    gates = [start_gate(spec, channels) for channels in places.elements()]
-    return None if None in gates else fmean(gate for gate in gates if gate is not None)
+    places = [module.channels for module in held if isinstance(module, ChannelAttention)]
+    gates = {channels: start_gate(spec, channels) for channels in set(places)}
+    known = {channels: gate for channels, gate in gates.items() if gate is not None}
+    if len(known) < len(gates):
+        return None
+    return fmean(known[channels] for channels in places) if places else 1.0
 
 
 def _summary(times: Sequence[float], first: Sequence[float]) -> Latency:

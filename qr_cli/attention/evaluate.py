@@ -2,101 +2,146 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from qr_cli.attention.augment import Fetch
-from qr_cli.attention.data import read
-from qr_cli.attention.load import load
-from qr_cli.attention.metrics import classification
+from qr_cli.attention.compare import Measured, compare, read_run
+from qr_cli.attention.questions import ask
 from qr_cli.attention.recipe import AttentionEval
-from qr_cli.engine.accelerator import make_accelerator
-from qr_cli.engine.loader import in_order
-from qr_cli.engine.recipe import Run
-from qr_cli.errors import DataError, UsageError
+from qr_cli.attention.subject import Subject, open_subject
+from qr_cli.engine.run import RunFolder, dump_yaml, to_json, write_text
+from qr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from qr_cli.engine.report import Plot
+
+Record = dict[str, Any]
 
 
-def evaluate(recipe: AttentionEval) -> Iterator[dict[str, Any]]:
-    """Yield one record per run: top-1, top-5 and loss on its test split.
+def evaluate(recipe: AttentionEval) -> Iterator[Record]:
+    """Yield an "eval" record per run, the answers to what is asked of it, then the comparison.
 
-    Data, precision and batch size are those of the run's own evaluation unless the recipe says
-    otherwise, so that the figure of the training's last epoch comes out again.
+    A report is written when several runs are compared or more than accuracy is asked; its place is
+    the last record, "report".
 
     Raises:
-        UsageError: no run is named.
+        UsageError: no run is named, or runs that cannot be compared.
         WeightsError: a checkpoint cannot be used.
         DataError: the data cannot be used, or has other classes than the network.
     """
     if not recipe.target.runs:
         raise UsageError("no run is named", hint="qr eval attention runs/attention/se-s0")
-    for run in recipe.target.runs:
-        yield _evaluate(Path(run), recipe)
+    folders = [Path(run) for run in recipe.target.runs]
+    report = report_folder(recipe)
+    if len(folders) > 1 and recipe.target.which == "best":
+        raise UsageError(
+            "--which best: a comparison is of last epochs; its table has the best ones too",
+            hint="leave --which out, or name one run",
+        )
+    records: list[Record] = []
+    plots: list[Plot] = []
+    measured: list[Measured] = []
+    for folder in folders:
+        subject = open_subject(folder, recipe)
+        found = [subject.record(recipe.target.which)]
+        yield found[0]
+        if len(folders) > 1:
+            measured.append(_measured(subject))
+        for answer in ask(subject, recipe):
+            yield from answer.records
+            found += answer.records
+            plots += _named(answer.plots, folder.name if len(folders) > 1 else "")
+        records += found
+    if measured:
+        from qr_cli.attention.compare_plots import comparison_plots
+
+        chosen = recipe.compare
+        groups = list(
+            compare(
+                measured,
+                baseline=chosen.baseline,
+                rounds=chosen.repeats if chosen.latency else None,
+                latency_batch=chosen.latency_batch,
+            )
+        )
+        yield from groups
+        records += groups
+        plots = [*comparison_plots(groups), *plots]
+    if report is not None:
+        yield write(report, recipe, records, plots)
 
 
-@torch.no_grad()
-def _evaluate(run: Path, recipe: AttentionEval) -> dict[str, Any]:
-    target = recipe.target
-    net: Any = load(run, which=target.which)
-    trained = net.card["evaluation"]
-    own = {key: trained[key] for key in ("test_data", "val", "image_size", "skip_bad", "data_root")}
-    source = trained["data"]
-    if recipe.data.data is not None:
-        source, own["test_data"], own["val"] = recipe.data.data, None, None
-    root = recipe.data.data_root or own.pop("data_root")
-    own.pop("data_root", None)
-    splits = read(
-        source,
-        splits=("test",),
-        root=None if root is None else Path(root),
-        download=recipe.data.download,
-        **own,
-    )
-    images = splits.test
-    _require_classes(images.classes, net.classes, splits.source)
-    precision = trained["precision"] if target.precision == "auto" else target.precision
-    accelerator = make_accelerator(Run(device=target.device, precision=precision), run)
-    fetch = Fetch(
-        images,
-        mean=net.mean,
-        std=net.std,
-        train=False,
-        image_size=trained["image_size"],
-        channels_last=trained["channels_last"],
-    )
-    if trained["channels_last"]:
-        net = net.to(memory_format=torch.channels_last)
-    figures = classification(
-        accelerator.prepare_model(net, evaluation_mode=True),
-        in_order(fetch, len(images), batch_size=target.eval_batch_size or trained["batch_size"]),
-        accelerator,
-    )
-    return {
-        "event": "eval",
-        "run": str(run),
-        "which": target.which,
-        "split": "test",
-        **figures,
-        "images": len(images),
-        "arch": net.card["arch"],
-        "module": net.card["module"],
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "precision": precision,
-        "data": splits.source,
-        "data_sha256": images.sha256(),
-        "data_note": images.note,
-    }
+def report_folder(recipe: AttentionEval) -> Path | None:
+    """Return where the report goes, or None where none is called for.
+
+    Without ``--out`` the name is made from the recipe: the same question is answered in the same
+    place, and an earlier answer to it is replaced.
+
+    Raises:
+        UsageError: something is in the folder of ``--out``, and --overwrite was not asked.
+    """
+    runs = [Path(run) for run in recipe.target.runs]
+    if recipe.report.out is None:
+        if len(runs) == 1 and not recipe.asks:
+            return None
+        mark = hashlib.sha256(dump_yaml(recipe).encode()).hexdigest()[:8]
+        return runs[0].parent / f"compare-{mark}" if len(runs) > 1 else runs[0] / f"eval-{mark}"
+    folder = Path(recipe.report.out)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        ours = (folder / "recipe.yaml").is_file() and not (folder / "checkpoints").exists()
+        if not (recipe.report.overwrite and ours):
+            raise UsageError(
+                f"{folder} exists and is not empty",
+                hint="--overwrite replaces an earlier report, --out names another folder",
+            )
+    return folder
 
 
-def _require_classes(found: tuple[str, ...], known: tuple[str, ...], source: str) -> None:
-    if found == known:
-        return
-    pairs = zip(found, known, strict=False)
-    differing = next(((a, b) for a, b in pairs if a != b), ("nothing", "more classes"))
-    raise DataError(
-        f"{source} has {len(found)} classes and the network {len(known)}; the first that differs "
-        f"is {differing[0]!r} for {differing[1]!r}",
-        hint="--data with the classes of the training",
+def write(folder: Path, recipe: AttentionEval, records: list[Record], plots: list[Plot]) -> Record:
+    """Write recipe.yaml, metrics.jsonl, plots and report.html; return the "report" record."""
+    from qr_cli.attention.compare_plots import report_table
+    from qr_cli.engine.report import write_report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "metrics.jsonl", "".join(to_json(r) + "\n" for r in records))
+    write_text(folder / "recipe.yaml", dump_yaml(recipe))
+    RunFolder(folder).facts(task=recipe.task, runs=len(recipe.target.runs))
+    groups = [r for r in records if r["event"] == "compare"]
+    names = ", ".join(Path(run).name for run in recipe.target.runs)
+    page = write_report(
+        folder,
+        title="attention: evaluation",
+        lead=f"Last and best figures, and what was asked of {names}.",
+        figures=plots,
+        tables=[report_table(groups)] if groups else [],
+        defaults=json.loads(AttentionEval().model_dump_json()),
     )
+    return {"event": "report", "report": str(page), "plots": len(plots)}
+
+
+def _measured(subject: Subject) -> Measured:
+    sha256 = subject.images.sha256()
+    recipe, best = read_run(subject.folder, data_sha256=sha256)
+    net: Any = subject.net
+    figures, right = subject.measured
+    return Measured(
+        folder=subject.folder,
+        recipe=recipe,
+        right=right,
+        top5=figures.get("top5"),
+        best=best,
+        classes=net.classes,
+        input_size=net.input_size,
+        data=subject.source,
+        data_sha256=sha256,
+        data_note=subject.images.note,
+    )
+
+
+def _named(plots: list[Plot], run: str) -> list[Plot]:
+    """Return plots whose file names tell the run they are of."""
+    return [replace(plot, name=f"{run}-{plot.name}") for plot in plots] if run else plots

@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from qr_cli.attention.backbones.batch_norm import is_plain_batch_norm
 from qr_cli.attention.backbones.hosts import (
     Mechanism,
     StageModules,
@@ -32,7 +33,6 @@ from qr_cli.attention.backbones.hosts import (
 from qr_cli.attention.backbones.records import Block, residual_blocks
 from qr_cli.attention.backbones.select import Stages, choose_blocks, choose_stages
 from qr_cli.attention.backbones.site import OneOfStage
-from qr_cli.attention.backbones.batch_norm import is_plain_batch_norm
 from qr_cli.attention.create import NoAttention, create_attention, default_stages
 from qr_cli.attention.grammar import check_module
 from qr_cli.attention.modules.contract import ChannelAttention

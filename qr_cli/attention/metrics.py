@@ -28,8 +28,10 @@ def hits(logits: Tensor, labels: Tensor, k: int) -> Tensor:
 
 def classification(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], accelerator: Accelerator
-) -> dict[str, float]:
-    """Return top1, top5 (more than five classes only) and loss (cross-entropy) over all ranks.
+) -> tuple[dict[str, float], Tensor]:
+    """Return figures over all ranks, and whether this rank's images are right, bool (N,).
+
+    The figures are top1, top5 (more than five classes only) and loss (cross-entropy).
 
     Args:
         model: in evaluation mode; gives logits (B, K).
@@ -37,11 +39,12 @@ def classification(
         accelerator: device and processes.
     """
     sums = torch.zeros(4, dtype=torch.float64)
-    classes = 0
+    classes, right = 0, [torch.empty(0, dtype=torch.bool)]
     for images, labels in batches:
         images, labels = images.to(accelerator.device), labels.to(accelerator.device)
         logits = model(images).float()
         classes = logits.shape[1]
+        right.append((logits.argmax(1) == labels).cpu())
         sums += torch.stack(
             [
                 hits(logits, labels, 1),
@@ -53,4 +56,6 @@ def classification(
     total = accelerator.reduce(sums.to(accelerator.device), "sum")
     top1, top5, loss = (total[:3] / total[3]).tolist()
     figures = {"top1": top1, "top5": top5, "loss": loss}
-    return figures if classes > TOP else {"top1": top1, "loss": loss}
+    if classes <= TOP:
+        del figures["top5"]
+    return figures, torch.cat(right)

@@ -248,7 +248,8 @@ def _check_range(pack: _Pack, classes: int) -> None:
     if len(bad):
         at = int(bad[0])
         raise DataError(
-            f"{pack.path}: y at index {at} is {pack.y[at]}, outside the {classes} classes"
+            f"{pack.path}: y at index {at} is {pack.y[at]}, outside the {classes} classes",
+            hint=f"labels count from 0 to {classes - 1}",
         )
 
 

@@ -186,9 +186,88 @@ class EvalData(Section):
     download: Annotated[bool, Field(description="Fetch what is missing.")] = False
 
 
+class Compare(Section):
+    """Several runs side by side."""
+
+    baseline: Annotated[
+        str | None, Field(description="Module or run the others are compared with.")
+    ] = None
+    latency: Annotated[bool, Field(description="Time one forward pass per group.")] = True
+    latency_batch: Annotated[int, Field(ge=1, description="Images in that pass.")] = 1
+    repeats: Annotated[int, Field(ge=2, description="Rounds of timing.")] = 20
+
+
+class Bias(Section):
+    """Where the network looks (Grad-CAM and boxes; definitions ours)."""
+
+    bias: Annotated[
+        str | None, Field(description="boxes: those of the data; or a box file or folder.")
+    ] = None
+    label_map: Annotated[
+        str | None, Field(description="CSV theirs,ours for labels of the box file.")
+    ] = None
+    cam_layer: Annotated[
+        str | None, Field(description="Layer of the maps; default: the last block.")
+    ] = None
+    cam_target: Annotated[
+        Literal["label", "predicted"], Field(description="Class the maps explain:")
+    ] = "label"
+    tau: Annotated[float, Field(ge=0, le=1, description="Threshold of the focus.")] = 0.5
+    eps_pos: Annotated[
+        float, Field(ge=0, lt=1, description="Precision up to which it looks beside.")
+    ] = 0.0
+    eps_range: Annotated[
+        float, Field(ge=0, lt=1, description="Focus outside that is still unbiased.")
+    ] = 0.05
+
+
+class Blocks(Section):
+    """What the blocks do with their attention."""
+
+    stiffness: Annotated[bool, Field(description="Relative step size per block (NSI).")] = False
+    at: Annotated[Literal["relu", "pre-act"], Field(description="Where a block ends:")] = "relu"
+    reference: Annotated[str | None, Field(description="Run whose profile to compare with.")] = None
+    stripes: Annotated[bool, Field(description="How far gates depend on the image.")] = False
+    stripes_drop: Annotated[
+        bool, Field(description="Hold gates at their mean, print what it costs.")
+    ] = False
+    switches: Annotated[bool, Field(description="Which operator sem selects per block.")] = False
+    ticket: Annotated[
+        str | None,
+        Field(pattern=r"^(sweep|\d+)$", description="Keep K blocks' attention, or sweep 0..T."),
+    ] = None
+    ticket_order: Annotated[
+        tuple[Literal["step", "nsi", "random"], ...],
+        Field(description="Which blocks are kept first."),
+    ] = ("step", "nsi", "random")
+    probe_images: Annotated[
+        int, Field(ge=2, description="Test images looked at for these questions.")
+    ] = 1024
+
+
+class Report(Section):
+    """Where tables and plots go."""
+
+    out: Annotated[
+        str | None, Field(description="Folder of the report; default: beside the runs.")
+    ] = None
+    overwrite: Annotated[bool, Field(description="Replace a report that is there.")] = False
+
+
 class AttentionEval(Recipe):
     """Evaluation of trained image classifiers."""
 
     task: Literal["attention"] = "attention"
     target: Target = Target()
     data: EvalData = EvalData()
+    compare: Compare = Compare()
+    bias: Bias = Bias()
+    blocks: Blocks = Blocks()
+    report: Report = Report()
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether more than accuracy is asked of each run."""
+        blocks = self.blocks
+        flags = (blocks.stiffness, blocks.stripes, blocks.stripes_drop, blocks.switches)
+        return any(flags) or self.bias.bias is not None or blocks.ticket is not None

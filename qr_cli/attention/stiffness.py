@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from qr_cli.attention.backbones.records import residual_blocks
 from qr_cli.attention.control import is_settled, settle
+from qr_cli.attention.correlation import pearson, spearman
 from qr_cli.attention.trace import At, Batch, Gate, Step, batched, run, watch
 from qr_cli.errors import UsageError
 
@@ -189,14 +190,6 @@ def contrast(profile: Sequence[float]) -> float | None:
     return max(profile) / middle if middle else None
 
 
-def spearman(a: Tensor, b: Tensor) -> float | None:
-    """Return the Pearson correlation of the ranks (ties share theirs), (N,) x 2 -> [-1, 1].
-
-    None when either is constant: it has no order.
-    """
-    return _pearson(_ranks(a.numpy()), _ranks(b.numpy()))
-
-
 def likeness(passages: Sequence[Passage], reference: Sequence[Passage]) -> float | None:
     """Return the Pearson correlation of two profiles of mean NSI, in [-1, 1].
 
@@ -218,7 +211,7 @@ def likeness(passages: Sequence[Passage], reference: Sequence[Passage]) -> float
         np.interp(np.linspace(0, 1, len(a)), np.linspace(0, 1, len(b)), b)
         for a, b in zip(ours, theirs, strict=True)
     ]
-    return _pearson(np.concatenate(ours), np.concatenate(stretched))
+    return pearson(np.concatenate(ours), np.concatenate(stretched))
 
 
 def _profiles(passages: Sequence[Passage]) -> list[list[float]]:
@@ -227,16 +220,3 @@ def _profiles(passages: Sequence[Passage]) -> list[list[float]]:
     for passage in passages:
         stages[passage.stage - 1].append(float(passage.nsi.mean()))
     return stages
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks, (N,) -> (N,); equal values share the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    return ranks
-
-
-def _pearson(a: np.ndarray, b: np.ndarray) -> float | None:
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 1e-12 * len(a) else None

@@ -11,7 +11,7 @@ S is in [0, 1]: 0 perfect stripes (nothing depends on the image), 1 none, None w
 The figure (a heat map, and the deviation per channel) is that of the ASR paper (Zhong et al. 2023,
 arXiv 2304.06345); the formulas are ours. Stripes are largely there before training, so every value
 stands beside the same value of the untrained control, and a small S alone proves nothing: the
-decisive figure is the loss of accuracy when the gate is held at its mean (`drops`).
+decisive figure is the loss of accuracy when the gate is held at its mean (`freeze.drops`).
 Shapes: B batch, C channels, H height, W width, N images.
 """
 
@@ -25,17 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from qr_cli.attention.control import is_settled, settle
-from qr_cli.attention.freeze import correct, frozen, gated, paired_drop
+from qr_cli.attention.freeze import ALL
 from qr_cli.attention.modules.asr import ASR
 from qr_cli.attention.modules.gate import spatial_mean
 from qr_cli.attention.modules.se import SE
-from qr_cli.attention.tickets import Means
 from qr_cli.attention.trace import Batch, Gate, Seat, batched, run, seats, watch
 from qr_cli.errors import UsageError
 
 Record = dict[str, Any]
 BINS = 50  # of the histogram of sigma_c, on [0, 0.5]: a gate in [0, 1] deviates no further
-ALL = "all"  # key of `drops` for all gates at once
 LEAST = 1e-12  # W + B below which there is no S
 NO_GATE = "no channel gate"
 
@@ -143,7 +141,7 @@ def study(
         batches: the probe, re-readable: the first 1,024 test images.
         run: the run's name.
         epoch: of the weights.
-        drops: what `drops` returned.
+        drops: what `freeze.drops` returned.
 
     Raises:
         UsageError: the network has no attention.
@@ -181,40 +179,6 @@ def records(
         }
     if drops is not None:
         yield {"event": "stripes_total", "run": run, "blocks": len(stripes), **drops[ALL]}
-
-
-def drops(
-    net: nn.Module, calibration: Iterable[Batch], test_batches: Iterable[Batch]
-) -> dict[str, Record]:
-    """Return what holding gates at their mean costs, by block and for "all": ``--stripes-drop``.
-
-    Each entry has top1 and top1_frozen (shares in [0, 1]), drop, drop_low, drop_high (with the
-    paired 95 % interval) and images.
-
-    Args:
-        net: a network with attention; it is left as it was.
-        calibration: images over which the means are taken: not those of the test.
-        test_batches: the test split; re-readable.
-
-    Raises:
-        UsageError: no attention, or a module without a gate.
-    """
-    test_batches = batched(test_batches)
-    gated(net)
-    means = Means(net, calibration)
-    intact = correct(net, test_batches)
-    held = {seat.block: {seat.name: means.gate[seat.name]} for seat in means.seats}
-    figures = {}
-    for block, gates in {**held, ALL: means.gate}.items():
-        with frozen(net, gates):
-            left = correct(net, test_batches)
-        figures[block] = {
-            "top1": float(intact.double().mean()),
-            "top1_frozen": float(left.double().mean()),
-            **paired_drop(intact, left),
-            "images": len(intact),
-        }
-    return figures
 
 
 def dead_units(module: nn.Module) -> int | None:

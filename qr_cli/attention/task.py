@@ -133,7 +133,7 @@ class AttentionTask:
                 rank=accelerator.process_index,
                 world=accelerator.num_processes,
             )
-            figures = classification(models["main"], batches, accelerator)
+            figures, _ = classification(models["main"], batches, accelerator)
             record |= {f"{split}_{name}": value for name, value in figures.items()}
         yield record
 

@@ -20,66 +20,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from qr_cli.attention.backbones.records import residual_blocks
-from qr_cli.attention.freeze import correct, frozen, gated, paired_drop
-from qr_cli.attention.stiffness import nsi
-from qr_cli.attention.trace import Batch, Gate, Seat, Step, batched, run, watch
+from qr_cli.attention.freeze import Means, correct, frozen, gated, paired_drop
+from qr_cli.attention.trace import Batch, Seat, batched
 from qr_cli.errors import UsageError
 
 Record = dict[str, Any]
 Order = Literal["step", "nsi", "random"]
 ORDERS: tuple[Order, ...] = ("step", "nsi", "random")
 DRAWS = 3  # permutations of the random order
-
-
-class Means:
-    """What one pass of the intact network says of its gates.
-
-    Args:
-        seats: the attention modules, in network order.
-        gate: the mean gate of each, over images alone, float64 (1, C | 1, H | 1, W | 1).
-        step: mean of the gate's population standard deviation over images, of each.
-        nsi: mean NSI of the inner blocks, by block name.
-    """
-
-    def __init__(self, net: nn.Module, batches: Iterable[Batch]) -> None:
-        self.seats = gated(net)
-        count = dict.fromkeys((seat.name for seat in self.seats), 0)
-        sums: dict[str, Tensor] = {}
-        squares: dict[str, Tensor] = {}
-        moved: dict[str, list[Tensor]] = {}
-
-        def on_gate(gate: Gate) -> None:
-            name, value = gate.seat.name, gate.value()
-            assert value is not None  # `gated` has seen to it
-            value = value.double().expand(len(gate.f), -1, -1, -1)
-            count[name] += len(value)
-            sums[name] = sums.get(name, 0) + value.sum(0, keepdim=True)
-            squares[name] = squares.get(name, 0) + value.square().sum(0, keepdim=True)
-
-        def on_step(step: Step) -> None:
-            moved.setdefault(step.block.name, []).append(nsi(step.x, step.y))
-
-        with watch(net, step=on_step, gate=on_gate):
-            run(net, batches)
-        self.gate = {name: total / count[name] for name, total in sums.items()}
-        self.step = {
-            name: float((squares[name] / count[name] - mean.square()).clamp(min=0).sqrt().mean())
-            for name, mean in self.gate.items()
-        }
-        self.nsi = {name: float(torch.cat(parts).mean()) for name, parts in moved.items()}
-
-    def ranked(self, order: Order) -> list[list[Seat]]:
-        """Return the seats, the one kept longest first: one list, `DRAWS` of the random order."""
-        if order == "random":
-            generator = torch.Generator().manual_seed(0)
-            drawn = [torch.randperm(len(self.seats), generator=generator) for _ in range(DRAWS)]
-            return [[self.seats[i] for i in permutation.tolist()] for permutation in drawn]
-        if order == "step":
-            return [sorted(self.seats, key=lambda seat: -self.step[seat.name])]
-        return [sorted(self.seats, key=lambda seat: -self.nsi.get(seat.block, -1.0))]
 
 
 def study(
@@ -120,7 +71,7 @@ def study(
     intact = correct(net, test_batches)
     known = {mask_of(net, means.seats): intact}
     for order in orders:
-        for draw, ranking in enumerate(means.ranked(order)):
+        for draw, ranking in enumerate(ranked(means, order)):
             for number in range(count + 1) if keep == "sweep" else [keep]:
                 mask = mask_of(net, ranking[:number])
                 if mask not in known:
@@ -139,6 +90,17 @@ def study(
                     **paired_drop(intact, known[mask]),
                     "images": len(intact),
                 }
+
+
+def ranked(means: Means, order: Order) -> list[list[Seat]]:
+    """Return the seats, the one kept longest first: one list, `DRAWS` of the random order."""
+    if order == "random":
+        generator = torch.Generator().manual_seed(0)
+        drawn = [torch.randperm(len(means.seats), generator=generator) for _ in range(DRAWS)]
+        return [[means.seats[i] for i in permutation.tolist()] for permutation in drawn]
+    if order == "step":
+        return [sorted(means.seats, key=lambda seat: -means.step[seat.name])]
+    return [sorted(means.seats, key=lambda seat: -means.nsi.get(seat.block, -1.0))]
 
 
 def mask_of(net: nn.Module, kept: Iterable[Seat]) -> str:

@@ -230,9 +230,8 @@ def _read_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(
-            f"{str(path)!r} cannot be read as a file of tensors: {reason}",
+        raise WeightsError(  # torch's own words advise to unpickle
+            f"{str(path)!r} cannot be read as a file of tensors ({type(error).__name__})",
             hint="only tensors are read, nothing else is unpickled; save model.state_dict()",
         ) from error
 

@@ -41,7 +41,7 @@ def make_accelerator(run: Run, folder: Path) -> Accelerator:
         raise MissingExtra(run.tracker, "trackers") from error
     set_seed(run.seed)
     if run.deterministic != torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(run.deterministic)  # imports the compiler: seconds
+        torch.use_deterministic_algorithms(run.deterministic)  # imports torch's compiler
     torch.backends.cudnn.benchmark = not run.deterministic
     return accelerator
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
 
 class Section(BaseModel):
     """A group of settings: frozen, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Recipe(Section):
@@ -52,7 +54,8 @@ class Schedule(Section):
         Field(description="Course of the learning rate:"),
     ] = "onecycle"
     milestones: Annotated[
-        tuple[int, ...], Field(description="Epochs (from 0) at which multistep drops.")
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(description="Epochs (from 0) at which multistep drops."),
     ] = (81, 122)
     gamma: Annotated[float, Field(gt=0, le=1, description="Factor of each drop.")] = 0.1
     warmup_epochs: Annotated[
@@ -112,8 +115,10 @@ class Run(Section):
         ),
     ] = None
     out: Annotated[str, Field(description="Folder of all runs.")] = "runs"
-    seed: Annotated[int, Field(ge=0, lt=2**31, description="Seed of weights, order and noise.")] = 0
-    seeds: Annotated[tuple[int, ...], Field(description="Several seeds: one run folder each.")] = ()
+    seed: Annotated[Seed, Field(description="Seed of weights, order and noise.")] = 0
+    seeds: Annotated[
+        tuple[Seed, ...], Field(description="Several seeds: one run folder each.")
+    ] = ()
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], Field(description="Where to compute:")
     ] = "auto"

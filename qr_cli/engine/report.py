@@ -97,7 +97,7 @@ def write_report(
         _section("Final figures", _final(_values(records)), _values(records)),
         *(_section(table.title, _table(table), table.rows) for table in tables),
         _section("Recipe", _recipe(recipe, defaults), recipe),
-        _section("Run again", _commands(task, folder), task),
+        _section("Run again", _commands(task, folder), (folder / "checkpoints").exists()),
         _section("Facts", _pairs(flatten(run)), run),
     ]
     page = PAGE.format(title=_e(title), style=_style(), body="\n".join(filter(None, body)))
@@ -136,7 +136,7 @@ def _notes(records: list[Record], unread: int) -> list[str]:
     notes, epoch = [], _last(records, "epoch").get("epoch")
     if not records:
         notes.append("Nothing is recorded: metrics.jsonl is missing or empty.")
-    elif not _last(records, "result"):
+    elif not _last(records, "result") and {"epoch", "step"} & {r.get("event") for r in records}:
         seen = f"The figures are those of epoch {epoch}, the last one recorded; they are not final."
         seen = seen if epoch is not None else "No epoch was completed."
         notes.append(f"This run did not finish: it has no result record. {seen}")

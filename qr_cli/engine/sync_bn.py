@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 
@@ -30,6 +29,20 @@ def synchronize(model: nn.Module) -> nn.Module:
     return model
 
 
+class _Sum(torch.autograd.Function):
+    """Sum over all processes, whose gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
+
+
 def _normalize(self: Any, x: Tensor) -> Tensor:
     if not self.training:
         return F.batch_norm(
@@ -39,11 +52,11 @@ def _normalize(self: Any, x: Tensor) -> Tensor:
     shape = [1, -1] + [1] * (x.dim() - 2)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     local = wide.new_tensor(wide.numel() / wide.shape[1])
-    moments = all_reduce(torch.cat([wide.sum(axes), local[None]]))
+    moments = _Sum.apply(torch.cat([wide.sum(axes), local[None]]))
     count = moments[-1].detach()
     mean = moments[:-1] / count
     centred = wide - mean.view(shape)
-    var = all_reduce(centred.square().sum(axes)) / count
+    var = _Sum.apply(centred.square().sum(axes)) / count
     if self.track_running_stats:
         _follow(self, mean.detach(), var.detach() * count / (count - 1))
     out = centred * torch.rsqrt(var + self.eps).view(shape)

@@ -1,4 +1,4 @@
-"""Real processes for the tests: quickly forked from one that has imported torch, or from scratch."""
+"""Real processes: quickly forked from one that has imported torch, or from scratch."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import qr_cli
@@ -32,10 +33,12 @@ class Server:
             text=True,
             env=environment(),
         )
+        assert self._answer() == "ready"
 
     def start(self, *arguments, ranks=1, log="log.txt"):
         """Start a group of ranks and return their process ids."""
         self.log = Path(log).absolute()
+        self.log.touch()
         several = ranks > 1
         request = {
             "arguments": [str(argument) for argument in arguments],
@@ -55,15 +58,19 @@ class Server:
     def wait(self, seconds=60):
         """Return the exit codes of the group."""
         if not self.ended(seconds):
-            for pid in self.pids:
-                os.kill(pid, signal.SIGKILL)
+            self.send(signal.SIGKILL)
         return self._answer()
 
     def kill(self):
         """Kill the group where it is and return its exit codes."""
-        for pid in self.pids:
-            os.kill(pid, signal.SIGKILL)
+        self.send(signal.SIGKILL)
         return self._answer()
+
+    def send(self, number):
+        """Send a signal to every process of the group that is still there."""
+        for pid in self.pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def close(self):
         self.process.stdin.close()

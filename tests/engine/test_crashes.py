@@ -141,7 +141,7 @@ def small_disk(tmp_path):
     if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("a disk can be mounted by root only")
     yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.mark.parametrize("width", [8, 300, 1100])  # the limit strikes in other files
@@ -151,7 +151,7 @@ def test_a_full_disk_is_a_fault_of_the_machine_and_leaves_the_checkpoint_before(
         toy.run(small_disk, **values)
     assert caught.value.exit_code == 5
     assert "--resume" in caught.value.hint
-    assert "No space left" in caught.value.message or "write" in caught.value.message
+    assert any(words in caught.value.message for words in ("No space left", "is the disk full?"))
     folder = small_disk / "toy/run"
     done = newest(folder)
     load_file(done / "model.safetensors")
@@ -222,6 +222,7 @@ def missing(path):
     path.unlink()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("damage", [empty, truncated, garbage, missing])
 @pytest.mark.parametrize(
     "name",

@@ -1,7 +1,6 @@
 """Two gloo ranks at the same global batch train like one process; only rank 0 writes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,11 +22,10 @@ def trained(server, name, *, ranks, resume=False, **values):
     return server.log.parent / name / "toy/run"
 
 
-@pytest.mark.parametrize("kind", ["plain", "norm", "pair"])
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "accumulate"), [("plain", 1), ("norm", 1), ("pair", 1), ("plain", 2), ("pair", 2)]
+)
 def test_two_ranks_train_like_one_process(server, kind, accumulate):
-    if kind == "norm" and accumulate == 2:
-        pytest.skip("covered by the other two")
     values = {
         "model__kind": kind,
         "loader__accumulate": accumulate,
@@ -91,26 +89,18 @@ def interrupt_at(server, step):
     """Interrupt all ranks once a step is done, and see that they save."""
     while f"step {step}\n" not in server.log.read_text():
         assert not server.ended(0.001), server.log.read_text()
-    for pid in server.pids:
-        os.kill(pid, signal.SIGINT)
+    server.send(signal.SIGINT)
     codes = server.wait()
     assert codes == [130] * len(codes), server.log.read_text()
 
 
-def test_ranks_drop_different_units():
-    import toy
-
-    drawn = []
-
-    class Drawn(toy.ToyTask):
-        def step(self, models, batch):
-            drawn.append(torch.get_rng_state())
-            return super().step(models, batch)
-
-    toy.run(task=Drawn, schedule__max_steps=1)
-    state, one = drawn[0], torch.Generator()
-    one.manual_seed(toy.recipe().run.seed + 1)
-    assert not torch.equal(state, one.get_state())
+def test_ranks_drop_different_units(server):
+    folder = newest(trained(server, "two", ranks=2, schedule__epochs=1, model__dropout=0.5))
+    states = [
+        torch.load(folder / f"random_states_{rank}.pkl", weights_only=False)["torch_manual_seed"]
+        for rank in range(2)
+    ]
+    assert not torch.equal(*states)
 
 
 def test_the_launcher_runs_a_command_once_per_rank_and_one_of_them_speaks():
@@ -136,3 +126,44 @@ def launch(*arguments):
         timeout=60,
         cwd=ROOT,
     )
+
+
+def test_a_signal_to_the_launcher_is_told_by_its_exit_code(monkeypatch):
+    import logging
+    import signal as signals
+
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.launcher import api
+
+    from qr_cli.engine import launch as launcher
+
+    def stopped(config, program):
+        def run(*arguments):
+            raise SignalException("got signal", sigval=signals.SIGINT)
+
+        return run
+
+    monkeypatch.setattr(api, "elastic_launch", stopped)
+    monkeypatch.setattr(logging, "disable", lambda level: None)
+    assert launcher.main(2, ["list"]) == 130
+
+
+@pytest.mark.slow
+def test_control_c_at_the_launcher_reaches_the_ranks_which_save(tmp_path):
+    command = "2 train attention --data shapes --limit-train 640 --epochs 9 --batch-size 32"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qr_cli.engine.launch", *command.split(), "--device", "cpu"]
+        + ["--num-processes", "2", "--name", "t", "--out", str(tmp_path), "--log-steps", "2"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()  # the first record
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=120)
+    assert process.returncode == 130, talk
+    assert talk.count("interrupted at step ") == 1
+    assert "Traceback" not in talk
+    assert "Warning" not in talk
+    assert newest(tmp_path / "attention/t").is_dir()

@@ -4,8 +4,8 @@ import json
 import math
 
 import pytest
-import toy
 import torch
+import toy
 from safetensors.torch import load_file
 
 from qr_cli.engine.task import Best

@@ -207,7 +207,11 @@ def main(arguments):
 
 def serve():
     """Fork one process per line of stdin; say its id at once and its exit status at its end."""
+    import torch.distributed.fsdp  # noqa: F401  as Accelerate does for several ranks
+
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1)  # imports torch's compiler
+    print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         children = []
