@@ -353,6 +353,7 @@ def records(found: Examined, *, run: str, control: bool = False) -> Iterator[dic
             "run": run,
             "tau": tau,
             **{key: None if math.isnan(value) else value for key, value in shares.items()},
+            "control": control,
         }
 
 

@@ -225,18 +225,20 @@ def block_places(rows: Sequence[Record]) -> np.ndarray:
 def block_axis(axes: Axes, theme: Theme, rows: Sequence[Record]) -> None:
     """Name blocks by their number in the stage, and the stages below."""
     at = block_places(rows)
-    names = [row["block"].rpartition(".")[2] for row in rows]
+    names = [row["block"].rpartition(".")[2] if "." in row["block"] else "" for row in rows]
     step = max(1, -(-len(rows) // 14))
-    axes.set_xticks(at[::step], names[::step] if len(set(names)) > 1 else [""] * len(at[::step]))
+    axes.set_xticks(at[::step], names[::step])
     axes.set_xlim(at[0] - 0.5, at[-1] + 0.5)
-    stages = list(dict.fromkeys(row["stage"] for row in rows))
-    for stage in stages:
-        middle = float(np.mean([x for x, row in zip(at, rows, strict=True)
-                                if row["stage"] == stage]))  # fmt: skip
-        name = f"stage {stage}" if len(stages) < 6 else f"{stage}"
+    stages = np.array([row["stage"] for row in rows])
+    middles = {stage: float(at[stages == stage].mean()) for stage in sorted(set(stages.tolist()))}
+    few = len(middles) < 6
+    labels = [
+        (x, f"stage {stage}" if few else f"{stage}", "center") for stage, x in middles.items()
+    ]
+    for x, text, side in labels if few else [*labels, (at[0] - 0.8, "stage", "right")]:
         axes.annotate(
-            name, (middle, 0), xytext=(0, -22), textcoords="offset points",
-            xycoords=("data", "axes fraction"), ha="center", va="top", color=theme.ink,
+            text, (x, 0), xytext=(0, -22), textcoords="offset points",
+            xycoords=("data", "axes fraction"), ha=side, va="top", color=theme.ink,
             fontsize=SMALL, annotation_clip=False,
         )  # fmt: skip
 

@@ -215,6 +215,19 @@ class _Fault(NamedTuple):
     example: str | None = None
 
 
+# pydantic's error types that have plainer words
+_WORDS = {
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_type": "should be a number",
+    "float_parsing": "should be a number",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "string_type": "should be text",
+}
+
+
 def _sentences(faults: list[_Fault]) -> Iterator[str]:
     """Yield one sentence per subject: a value of two types has two reasons to be wrong."""
     for subject, value in dict.fromkeys((fault.subject, fault.value) for fault in faults):
@@ -228,8 +241,10 @@ def _fault(fault: dict[str, Any], by_path: Mapping[str, Leaf]) -> _Fault:
     path = next((p for n in (2, 1) if (p := ".".join(location[:n])) in by_path), None)
     if fault["type"] == "extra_forbidden":
         key = ".".join(location)
-        return _Fault("", f"unknown key {key!r}{near(key, by_path)}")
+        known = [*by_path, *(leaf.section for leaf in by_path.values())]
+        return _Fault("", f"unknown key {key!r}{near(key, known)}")
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    message = _WORDS.get(fault["type"], message)
     if message.startswith("--") or (path is None and not location):
         return _Fault("", message)
     message = message[:1].lower() + message[1:]

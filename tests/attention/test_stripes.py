@@ -116,8 +116,14 @@ def test_dead_units_are_counted_inside_asr_alone():
     assert dead_units(module) == int((se.fc1(psi) <= 0).sum())
 
 
-class HalfSE(ChannelAttention):
-    """The gate as a plain product by hand."""
+def test_a_fresh_start_of_asr_keeps_its_units_alive():
+    net = network("asr(se,alive=true)")
+    del net.card
+    assert {dead_units(seat.module) for seat in seats(untrained(net))} == {0}
+
+
+class Held(ChannelAttention):
+    """A gate held by hand."""
 
     def __init__(self, value):
         super().__init__(value.numel())
@@ -136,7 +142,7 @@ def test_the_drop_when_frozen_is_that_of_folding_by_hand():
     right = [net(IMAGES).argmax(1) == LABELS]
     found = collect(net, LABELLED)
     for seat in seats(net):
-        net.get_submodule(seat.block).attn = HalfSE(found[seat.block].v.mean(0).float())
+        net.get_submodule(seat.block).attn = Held(found[seat.block].v.mean(0).float())
     right.append(net(IMAGES).argmax(1) == LABELS)
     assert costs[ALL]["top1"] == float(right[0].double().mean())
     assert costs[ALL]["top1_frozen"] == float(right[1].double().mean())

@@ -7,7 +7,7 @@ from test_stripes import LABELLED
 
 from qr_cli.attention.backbones.select import choose_blocks
 from qr_cli.attention.block_plots import tickets_plot
-from qr_cli.attention.freeze import Means, correct
+from qr_cli.attention.freeze import Means, correct, frozen
 from qr_cli.attention.stiffness import stiffness
 from qr_cli.attention.stripes import collect
 from qr_cli.attention.tickets import mask_of, ranked, study
@@ -92,6 +92,16 @@ def test_nsi_keeps_the_longest_step_and_boundary_blocks_last():
     mean = {block: float(values.mean()) for block, values in stiffness(net, IMAGES).items()}
     order = [seat.block for seat in ranked(Means(net, LABELLED), "nsi")[0]]
     assert order == [*sorted(mean, key=lambda block: -mean[block]), "layer2.0", "layer3.0"]
+
+
+def test_the_gates_outside_the_mask_are_the_held_ones():
+    net = lively(seed=3)
+    means = Means(net, LABELLED)
+    for row in sweep(net, orders=["step"]):
+        kept = choose_blocks(row["mask"], [2, 2, 2]) if row["keep"] else [False] * 6
+        held = {s.name: means.gate[s.name] for s, k in zip(means.seats, kept, strict=True) if not k}
+        with frozen(net, held):
+            assert row["top1"] == float(correct(net, LABELLED).double().mean())
 
 
 def test_one_number_gives_one_record_per_order_and_draw():

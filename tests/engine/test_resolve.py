@@ -58,7 +58,7 @@ def test_every_fault_is_told_at_once_by_its_flag():
     )
     assert found == [
         "--lr: should be greater than 0, got -1",
-        "--epochs: should be a valid integer, unable to parse string as an integer, got many",
+        "--epochs: should be a whole number, got many",
         "--batch-size: should be greater than or equal to 1, got 0",
         "--keep: should be greater than or equal to 1, got 0",
     ]

@@ -250,4 +250,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1:] == ["--serve"]:
         serve()
-    sys.exit(main([str(Path(a)) if a.startswith("/") else a for a in sys.argv[1:]]))
+    else:
+        sys.exit(main(sys.argv[1:]))
