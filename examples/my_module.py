@@ -2,9 +2,9 @@
 
     PYTHONPATH=examples qr train attention --module "my_module:MixGate(share=0.75)"
 
-Any class works whose first argument is the number of channels and whose forward takes a feature map
-(B, C, H, W) and returns one of the same shape. A plain `nn.Module` is enough; a subclass of
-`ChannelAttention`, as here, gains what the family has: one-pass gradients, use inside other modules.
+Any class works whose first argument is the number of channels and whose forward takes a feature
+map (B, C, H, W) and returns one of the same shape. A plain `nn.Module` is enough; a subclass of
+`ChannelAttention`, as here, gains what the family has: one-pass gradients, use in other modules.
 """
 
 import torch

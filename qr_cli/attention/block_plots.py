@@ -198,7 +198,12 @@ def draw_stages(
     width: float = 2.0,
     alpha: float = 1.0,
 ) -> None:
-    """Draw a line per stage: nothing joins the last block of one and the first of the next."""
+    """Draw a line per stage: nothing joins the last block of one and the first of the next.
+
+    Dots are hollow on a dashed line, so that a stage of one block can be told from a solid one.
+    """
+    figure = axes.get_figure(root=True)
+    hollow = "none" if figure is None else figure.get_facecolor()
     stages = np.array([row["stage"] for row in rows])
     for stage in dict.fromkeys(stages.tolist()):
         mine = stages == stage
@@ -206,7 +211,8 @@ def draw_stages(
             axes.fill_between(at[mine], (y - spread)[mine], (y + spread)[mine], color=color,
                               alpha=0.18, linewidth=0)  # fmt: skip
         axes.plot(at[mine], y[mine], color=color, linewidth=width, linestyle=linestyle, alpha=alpha,
-                  marker="o", markersize=max(3.5, width), clip_on=False)  # fmt: skip
+                  marker="o", markersize=max(3.5, width), clip_on=False,
+                  markerfacecolor=hollow if linestyle == DASHED else color)  # fmt: skip
 
 
 def _range(shares: np.ndarray) -> tuple[float, float]:

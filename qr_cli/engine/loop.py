@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,14 +13,16 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, send_to_device
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from qr_cli.engine import checkpoint
 from qr_cli.engine.checkpoint import Progress
+from qr_cli.engine.interrupts import interrupts
 from qr_cli.engine.run import RunFolder
+from qr_cli.engine.sums import EpochSums
 from qr_cli.engine.task import Parts, Record, Task, Update
 from qr_cli.errors import Interrupted, RunFailed
 
@@ -96,7 +96,7 @@ def fit(
     loop = _Loop(task, parts, accelerator, run, listener, limits)
     if resume:
         loop.restore()
-    with _interrupts() as asked:
+    with interrupts() as asked:
         while loop.goes_on():
             loop.train_epoch(asked)
             loop.close_epoch(asked)
@@ -139,7 +139,7 @@ class _Loop:
     def train_epoch(self, asked: Callable[[], bool]) -> None:
         """Make the updates of one epoch that are not made yet."""
         progress, accelerator = self.progress, self.accelerator
-        sums = _Sums(accelerator, progress)
+        sums = EpochSums(accelerator, progress)
         for model in self.models.values():
             model.train()
         started = fetched = time.perf_counter()
@@ -211,7 +211,7 @@ class _Loop:
         if update.optimizer in self.parts.schedulers and not ends:
             self.parts.schedulers[update.optimizer].step()
 
-    def _after_update(self, sums: _Sums, asked: Callable[[], bool]) -> None:
+    def _after_update(self, sums: EpochSums, asked: Callable[[], bool]) -> None:
         """Count the update; look, save or stop where it is time to."""
         progress, limits = self.progress, self.limits
         progress.step += 1
@@ -304,65 +304,6 @@ class _Loop:
         return f"{kept}try a lower --lr or --clip-norm 1"
 
 
-class _Sums:
-    """Running sums of an epoch's metrics, on the device, and the losses since the last look.
-
-    Losses wait on the device until `check`; `Progress.losses` holds those that were checked.
-    """
-
-    def __init__(self, accelerator: Accelerator, progress: Progress) -> None:
-        self.accelerator, self.progress = accelerator, progress
-        start = progress.sums if accelerator.is_main_process else {}
-        self.sums = {k: self._scalar(v) for k, v in start.items()}
-        self.losses: list[Tensor] = []
-        self.steps: list[int] = []
-        self.seen = 0
-
-    def add(self, update: Update, count: int) -> None:
-        loss = update.loss.detach()
-        self.losses.append(loss)
-        self.steps.append(self.progress.step + 1)
-        for name, value in {"loss": loss, **update.metrics}.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().double() * count
-            self.sums[f"n {name}"] = self.sums.get(f"n {name}", self._scalar(0.0)) + count
-
-    def look(self) -> float:
-        """Return the mean loss since the last look; raise if one of them is not finite."""
-        self.check()
-        losses, self.progress.losses = self.progress.losses, []
-        return math.fsum(losses) / len(losses) if losses else math.nan
-
-    def check(self) -> None:
-        """Raise if a loss since the last look is not finite."""
-        if not self.losses:
-            return
-        losses = self.accelerator.reduce(torch.stack(self.losses).double(), "mean")
-        bad = (~losses.isfinite()).nonzero()
-        if len(bad):
-            raise RunFailed(
-                f"the loss is not finite at step {self.steps[int(bad[0])]}",
-                hint="try a lower --lr or --clip-norm 1; the last good checkpoint is kept",
-            )
-        self.progress.losses += losses.tolist()
-        self.losses, self.steps = [], []
-
-    def total(self) -> dict[str, float]:
-        """Return the sums over all ranks."""
-        names = sorted(self.sums)
-        stacked = torch.stack([self.sums[name] for name in names])
-        total = self.accelerator.reduce(stacked, "sum").tolist()
-        by_name = dict(zip(names, total, strict=True))
-        return {name: by_name[name] for name in self.sums}
-
-    def means(self) -> dict[str, float]:
-        """Return the means over all samples of the epoch, in the order they were added."""
-        total = self.total()
-        return {k: v / total[f"n {k}"] for k, v in total.items() if f"n {k}" in total}
-
-    def _scalar(self, value: float) -> Tensor:
-        return torch.tensor(value, dtype=torch.float64, device=self.accelerator.device)
-
-
 def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
@@ -385,23 +326,3 @@ def _averaged(parts: Parts, decay: float, device: torch.device) -> AveragedModel
     return AveragedModel(
         parts.models["main"], device, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
     )
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a question the loop asks; the second one acts."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def note(number: int, frame: Any) -> None:
-        signal.signal(number, signal.default_int_handler)
-        asked.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -97,7 +97,7 @@ def write_report(
         _section("Final figures", _final(_values(records)), _values(records)),
         *(_section(table.title, _table(table), table.rows) for table in tables),
         _section("Recipe", _recipe(recipe, defaults), recipe),
-        _section("Run again", _commands(task, folder), (folder / "checkpoints").exists()),
+        _section("Run again", _commands(task, folder), task and "runs" not in run),
         _section("Facts", _pairs(flatten(run)), run),
     ]
     page = PAGE.format(title=_e(title), style=_style(), body="\n".join(filter(None, body)))

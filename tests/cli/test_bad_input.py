@@ -91,7 +91,7 @@ CALLS = [
     Row("train attention --data @/key.yaml", 3, "neither a folder nor an npz file", "qr list"),
     Row("train attention --data @/corrupt.npz", 3, "not a whole npz file", "copy the file again"),
     Row("train attention --data @/nokey.npz", 3, "the key 'y' is missing", "found: data"),
-    Row("train attention --data @/range.npz", 3, "y at index 7 is 9, outside the 4 cl", "from 0 to 3"),
+    Row("train attention --data @/range.npz", 3, "y at index 7 is 9, outside the 4", "0 to 3"),
     Row("train attention --data @/object.npz", 3, "'y' is an object array (a pickle)", "save it"),
     Row("train attention --data @/four.npz", 3, "has no test part", "--val 0.1"),
     Row("train attention --data @/sizes.npz --val 0.5", 3, "has 20x20 pixels", "--image-size 16"),
