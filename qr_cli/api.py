@@ -64,25 +64,29 @@ def run(
     names = [" ".join(job) for job in _JOBS]
     if (verb, task) not in _JOBS:
         raise UsageError(f"unknown job '{verb} {task}'{near(f'{verb} {task}', names)}")
-    recipe_class, target = (import_target(t) for t in _JOBS[verb, task])
+    recipe_class, target = import_target(_JOBS[verb, task][0]), _JOBS[verb, task][1]
     file = read_recipe(task, recipe) if recipe else None
     resolved = resolve(recipe_class, file=file, given=by_name(recipe_class, settings))
     if verb == "eval":
-        return list(target(resolved))
-    from qr_cli.engine.launch import is_child
+        return list(import_target(target)(resolved))
+    from qr_cli.engine.launch import is_child, prepare_environment
 
     if resolved.run.seeds or (resolved.run.num_processes > 1 and not is_child()):
         raise UsageError(
             "seeds, num_processes: a Python call makes one run in one process",
             hint=f"qr {verb} {task} --help",
         )
-    from qr_cli.engine.accelerator import set_environment
-
-    set_environment(deterministic=resolved.run.deterministic)
+    prepare_environment(deterministic=resolved.run.deterministic)
     from qr_cli.engine.train import train
 
-    command = f"qr_cli.run({verb!r}, {task!r})"
-    return train(resolved, target, _Silent(), command=command, resume=resume, overwrite=overwrite)
+    return train(
+        resolved,
+        import_target(target),
+        _Silent(),
+        command=f"qr_cli.run({verb!r}, {task!r})",
+        resume=resume,
+        overwrite=overwrite,
+    )
 
 
 def load(path: str | Path, *, which: str = "last") -> nn.Module:

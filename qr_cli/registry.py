@@ -72,6 +72,8 @@ class Registry:
 def import_target(target: str) -> Any:
     """Import ``module:object``; a target that is not there is a `UsageError`."""
     module, _, attribute = target.partition(":")
+    if not (module and attribute) or module.startswith("."):
+        raise UsageError(f"{target!r} names no object", hint="give package.module:Class")
     try:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:

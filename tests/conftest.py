@@ -15,6 +15,10 @@ LOOPBACK = ("127.", "::1", "localhost")
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_USE_CPU")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="record tests/golden anew")
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
     """Run in an empty folder, as a process that nobody launched."""

@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-STATIC = ("qr list", "qr --version", "qr --help")  # their output depends on nothing but the code
+
+
+def is_static(command: str) -> bool:
+    """Tell whether a command's output depends on nothing but the code."""
+    return command.startswith("qr list") or "--dry-run" in command or "--lr -1" in command
 
 
 def sessions() -> list[tuple[str, str]]:
@@ -38,7 +42,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("command", [c for c, _ in sessions() if c.startswith("qr train")])
+@pytest.mark.parametrize(
+    "command", [c for c, _ in sessions() if c.startswith("qr train") and not is_static(c)]
+)
 def test_a_training_command_of_the_readme_can_be_planned(command: str) -> None:
     from qr_cli.cli.app import run
 
@@ -52,13 +58,13 @@ def test_a_training_command_of_the_readme_can_be_planned(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "output"), [s for s in sessions() if s[0].startswith(STATIC)], ids=lambda v: v[:40]
+    ("command", "output"), [s for s in sessions() if is_static(s[0])], ids=lambda v: v[:40]
 )
 def test_the_readme_shows_what_is_printed(command: str, output: str, tmp_path: Path) -> None:
     env = environment(tmp_path) | {"COLUMNS": "80", "TERM": "dumb"}
     terminal = f"script -qec {shlex.quote(command)} /dev/null"
     shown = subprocess.run(
-        terminal, shell=True, env=env, cwd=tmp_path, capture_output=True, text=True, check=True
+        terminal, shell=True, env=env, cwd=tmp_path, capture_output=True, text=True
     )
     lines = [line.rstrip() for line in shown.stdout.replace("\r", "").splitlines()]
     assert "\n".join(lines).strip() == output.strip()
@@ -77,7 +83,7 @@ def test_a_python_example_runs(script: str, tmp_path: Path) -> None:
 
 def test_modules_are_compared_by_a_shell_pipeline(tmp_path: Path) -> None:
     shown = subprocess.run(
-        [ROOT / "examples" / "compare_modules.sh", tmp_path / "runs", "smoke"],
+        [ROOT / "examples" / "compare_modules.sh", "runs", "smoke", "0,1", "none", "lsas"],
         env=environment(tmp_path),
         cwd=tmp_path,
         check=True,
@@ -85,9 +91,9 @@ def test_modules_are_compared_by_a_shell_pipeline(tmp_path: Path) -> None:
         text=True,
         timeout=300,
     )
-    rows = [line.split("\t") for line in shown.stdout.splitlines()]
-    assert [row[0] for row in rows] == ["none", "se", "lsas(se)"]
-    assert all(0 <= float(row[2]) <= 1 for row in rows)
+    head, *rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["none", "lsas(se)"]
+    assert all(len(row) == len(head) and 0 <= float(row[4]) <= 1 for row in rows)
 
 
 def test_a_module_of_ones_own_is_trained_and_evaluated(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from qr_cli.attention.backbones.create import create_backbone
+from qr_cli.attention.load import network
 
 BATCH = 128  # images per step while statistics settle
 
@@ -44,7 +44,7 @@ def untrained(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]] | None = 
     """
     example = next(net.parameters())
     card: dict[str, Any] | None = getattr(net, "card", None)
-    control: Any = _fresh(net) if card is None else _from_card(card)
+    control: Any = _fresh(net) if card is None else network(card)
     for name in _CARRIED:
         if hasattr(net, name):
             setattr(control, name, getattr(net, name))
@@ -80,19 +80,6 @@ def is_settled(net: nn.Module) -> bool:
     """Whether every batch normalisation of `net` has seen a batch."""
     counts = [norm.num_batches_tracked for norm in _norms(net)]
     return all(count is not None and int(count) > 0 for count in counts)
-
-
-def _from_card(card: dict[str, Any]) -> nn.Module:
-    return create_backbone(
-        card["arch"],
-        num_classes=card["num_classes"],
-        module=card["module"],
-        stages=card["stages"],
-        blocks=card["blocks"],
-        place=card["place"],
-        identity_start=card["identity_start"],
-        seed=card["seed"],
-    )
 
 
 def _fresh(net: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qr_cli.attention import intervals
 from qr_cli.attention.stiffness import nsi
 from qr_cli.attention.trace import Batch, Gate, Seat, Step, batched, run, seats, watch
 from qr_cli.errors import UsageError
@@ -155,10 +156,8 @@ def correct(net: nn.Module, batches: Iterable[Batch]) -> Tensor:
 def paired_drop(before: Tensor, after: Tensor) -> dict[str, float]:
     """Return drop, drop_low, drop_high: accuracy before minus after on the same images, bool (N,).
 
-    (l - w) / N +- 1.96 sqrt(l + w - (l - w)^2 / N) / N for l images lost and w won, in [-1, 1].
+    In [-1, 1]; the interval is that of `intervals.paired_shares`.
     """
-    size = len(before)
-    lost, won = int((before & ~after).sum()), int((after & ~before).sum())
-    drop = (lost - won) / size
-    half = 1.96 * (lost + won - (lost - won) ** 2 / size) ** 0.5 / size
-    return {"drop": drop, "drop_low": drop - half, "drop_high": drop + half}
+    lost, won = intervals.discordant(before, after)
+    low, high = intervals.paired_shares(lost, won, len(before))
+    return {"drop": (lost - won) / len(before), "drop_low": low, "drop_high": high}

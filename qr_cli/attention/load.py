@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,7 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
     if card.get("task") != "attention":
         raise WeightsError(f"{folder} is a checkpoint of {card.get('task')}, not of attention")
     try:
-        net: Any = create_backbone(
-            card["arch"],
-            num_classes=card["num_classes"],
-            module=card["module"],
-            stages=card["stages"],
-            blocks=card["blocks"],
-            place=card["place"],
-            identity_start=card["identity_start"],
-        )
+        net: Any = network(card)
         net.classes, net.input_size = tuple(card["classes"]), tuple(card["input_size"])
         net.mean, net.std = tuple(card["mean"]), tuple(card["std"])
     except KeyError as error:
@@ -47,3 +40,17 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
     net.card = card
     load_state(net, Weights(read_weights(folder), str(folder)))
     return net.eval()
+
+
+def network(card: Mapping[str, Any]) -> nn.Module:
+    """Return the network that model.json describes, as it is drawn from the run's seed."""
+    return create_backbone(
+        card["arch"],
+        num_classes=card["num_classes"],
+        module=card["module"],
+        stages=card["stages"],
+        blocks=card["blocks"],
+        place=card["place"],
+        identity_start=card["identity_start"],
+        seed=card["seed"],
+    )

@@ -10,6 +10,7 @@ from qr_cli.cli.options import Call, recipe_app, typed
 from qr_cli.cli.output import out
 from qr_cli.cli.plan import show_plan
 from qr_cli.cli.progress import Watch, shown
+from qr_cli.engine.launch import is_child, prepare_environment, relaunch
 
 if TYPE_CHECKING:
     from qr_cli.engine.train import Finished
@@ -23,13 +24,9 @@ def command(call: Call[Attention]) -> None:
 
         show_plan(call, *summarize(recipe))
         return
-    from qr_cli.engine.launch import is_child, relaunch
-
     if recipe.run.num_processes > 1 and not is_child():
         relaunch(typed(), processes=recipe.run.num_processes, device=recipe.run.device)
-    from qr_cli.engine.accelerator import set_environment
-
-    set_environment(deterministic=recipe.run.deterministic)
+    prepare_environment(deterministic=recipe.run.deterministic)
     from qr_cli.attention.task import AttentionTask
     from qr_cli.engine.train import train
 

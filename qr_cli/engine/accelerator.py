@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 
 from qr_cli.engine.recipe import Run
-from qr_cli.errors import EnvironmentFault, MissingExtra
+from qr_cli.errors import EnvironmentFault
 
 _PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -24,21 +25,18 @@ def make_accelerator(run: Run, folder: Path) -> Accelerator:
         folder: where trackers write.
 
     Raises:
-        EnvironmentFault: the device or precision is not to be had here.
-        MissingExtra: the tracker's package is not installed.
+        EnvironmentFault: the device, precision or tracker is not to be had here.
     """
     check_device(run.device, run.precision)
+    check_tracker(run.tracker)
     # Accelerate keeps its settings per process; a second run may ask for others.
     AcceleratorState._reset_state(reset_partial_state="RANK" not in os.environ)
-    try:
-        accelerator = Accelerator(
-            cpu=run.device == "cpu",
-            mixed_precision=_PRECISION[run.precision],
-            log_with=None if run.tracker == "none" else run.tracker,
-            project_dir=str(folder),
-        )
-    except ImportError as error:
-        raise MissingExtra(run.tracker, "trackers") from error
+    accelerator = Accelerator(
+        cpu=run.device == "cpu",
+        mixed_precision=_PRECISION[run.precision],
+        log_with=None if run.tracker == "none" else run.tracker,
+        project_dir=str(folder),
+    )
     set_seed(run.seed)
     if run.deterministic != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(run.deterministic)  # imports torch's compiler
@@ -63,7 +61,9 @@ def check_device(device: str, precision: str) -> None:
         )
 
 
-def set_environment(*, deterministic: bool) -> None:
-    """Set what must stand in the environment before torch starts its libraries."""
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+def check_tracker(tracker: str) -> None:
+    """Raise `EnvironmentFault` when a tracker's package is missing: Accelerate would drop it."""
+    if tracker != "none" and tracker not in {str(name) for name in get_available_trackers()}:
+        raise EnvironmentFault(
+            f"--tracker: the package of {tracker} is not installed", hint=f"pip install {tracker}"
+        )

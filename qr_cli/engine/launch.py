@@ -18,6 +18,12 @@ def is_child() -> bool:
     return "RANK" in os.environ
 
 
+def prepare_environment(*, deterministic: bool) -> None:
+    """Set what must stand in the environment before torch is imported."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 def relaunch(arguments: list[str], *, processes: int, device: str) -> NoReturn:
     """Replace this process by a launcher that runs ``qr ARGUMENTS`` in `processes` ranks."""
     environment = dict(os.environ)

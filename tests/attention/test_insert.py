@@ -9,9 +9,9 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from qr_cli.attention.backbones import records
+from qr_cli.attention.backbones.batch_norm import BatchNormAttn
 from qr_cli.attention.backbones.create import create_backbone
 from qr_cli.attention.backbones.site import OneOfStage
-from qr_cli.attention.backbones.torchvision import BatchNormAttn
 from qr_cli.attention.insert import (
     attach,
     collect_aux_loss,
