@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from qr_cli.attention.insert import collect_aux_loss
+from qr_cli.attention.recipe import Attention
+from qr_cli.attention.summary import build, summarize
+from qr_cli.attention.task import AttentionTask
 from qr_cli.engine.recipe import Recipe
 from qr_cli.engine.resolve import leaves, read_recipe, resolve, shipped
 
@@ -15,6 +19,21 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "recipes").rglob("*.yaml"))
 CLASSES = {"attention": "qr_cli.attention.recipe:Attention"}
 EVALUATIONS = {"attention": "qr_cli.attention.recipe:AttentionEval"}
+CLASSES_OF = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "shapes": 10}
+PARAMETERS = {  # of the network of a recipe, with the classes of its data
+    "shapes": 274_847,
+    "shapes-bias": 272_474,
+    "cifar10-jpeg": 272_474,
+    "qrange-cifar": 1_929_388,
+    "qrange-stl10": 1_929_388 - 23_130,
+    "spem-cifar": 1_759_648,
+    "sem-cifar": 1_970_104,
+    "ras-cifar": 1_759_540,
+    "lsas-cifar": 1_888_852,
+    "stepnet-cifar": 2_026_156,
+    "qrange-imagenet": 28_088_024,
+    "lsas-imagenet-r50": 27_953_960,
+}
 HEADER = ("aim", "hardware", "time", "command", "figure")
 
 
@@ -87,3 +106,57 @@ def test_the_defaults_are_valid_and_survive_yaml(target):
     recipe = kind.model_validate({})
     again = yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json")))
     assert kind.model_validate(again) == recipe
+
+
+def attention_recipe(name: str) -> Attention:
+    return resolve(Attention, file=read_recipe("attention", name))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_recipe_can_be_planned(file):
+    """Generated images stand in for data that would have to be fetched."""
+    recipe = attention_recipe(file.stem)
+    classes = CLASSES_OF[re.match("[a-z0-9]+", recipe.data.data)[0]]
+    recipe = recipe.changed("data", data="shapes(test=20,train=400)")
+    plan, places = summarize(recipe.changed("model", num_classes=classes))
+    assert plan["parameters"] == PARAMETERS.get(file.stem, plan["parameters"])
+    assert plan["steps"] >= 1 and plan["flops"] > 0
+    assert bool(places) == (recipe.model.module != "none")
+
+
+def test_the_recipes_of_the_specification_are_there():
+    assert {file.stem for file in FILES if file.parent.name == "attention"} >= set(PARAMETERS) | {
+        *("smoke", "cifar10-finetune", "ticket-sge-r50", "ticket-dia-r50")
+    }
+
+
+@pytest.mark.parametrize("name", ["qrange-cifar", "qrange-stl10", "ras-cifar"])
+def test_the_authors_rate_falls_at_epochs_81_and_122(name):
+    recipe = attention_recipe(name).changed("data", data="shapes(test=10,train=40)")
+    recipe = recipe.changed("model", arch="qr:resnet8", module="se")
+    parts = AttentionTask(recipe.changed("loader", batch_size=20)).parts(rank=0, world=1)
+    optimizer, scheduler = parts.optimizers["main"], parts.schedulers["main"]
+    group = optimizer.param_groups[0]
+    rates = []
+    for _ in range(164):
+        rates.append(group["lr"])
+        for _ in range(len(parts.train)):
+            optimizer.step()
+            scheduler.step()
+    assert [rates[epoch] for epoch in (0, 80, 81, 121, 122, 163)] == pytest.approx(
+        [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rel=1e-12
+    )
+    for group in optimizer.param_groups:
+        assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.9, False, 1e-4)
+
+
+def test_spem_at_depth_164_starts_with_an_auxiliary_loss_of_27():
+    assert collect_aux_loss(build(attention_recipe("spem-cifar"), 100)).item() == 27.0
+
+
+@pytest.mark.parametrize("name", ["ticket-sge-r50", "ticket-dia-r50"])
+def test_a_ticket_has_one_module_per_stage_in_nine_of_sixteen_blocks(name):
+    recipe = attention_recipe(name).changed("data", data="shapes(test=20,train=400)")
+    _, places = summarize(recipe)
+    assert len(places) == 9
+    assert recipe.model.blocks.replace(" ", "").count("0") == 7

@@ -96,21 +96,15 @@ def area_plot(rows: Sequence[Record]) -> Plot | None:
 
 
 def tau_plot(records: Sequence[Record]) -> Plot | None:
-    """Return precision against tau, a line per run, dashed for the control.
-
-    A `bias_sweep` record belongs to the run and control of the `bias` record before it.
-    """
+    """Return precision against tau, a line per run, dashed for the control."""
     lines: dict[tuple[str, bool], list[tuple[float, float]]] = {}
     chance: list[float] = []
-    control = False
     for record in records:
-        if record.get("event") == "bias":
-            control = record["control"]
-            if record["subset"] == "all" and _known(record["chance_energy"]) and not control:
-                chance.append(record["chance_energy"])
+        if record.get("event") == "bias" and record["subset"] == "all" and not record["control"]:
+            chance += [record["chance_energy"]] if _known(record["chance_energy"]) else []
         elif record.get("event") == "bias_sweep" and _known(record["precision"]):
             point = (record["tau"], record["precision"])
-            lines.setdefault((record["run"], control), []).append(point)
+            lines.setdefault((record["run"], record["control"]), []).append(point)
     if not lines:
         return None
 

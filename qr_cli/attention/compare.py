@@ -10,27 +10,23 @@ Shapes: N test images.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
 from torch import Tensor, nn
 
 from qr_cli.attention import cost, intervals
 from qr_cli.attention.data import difference
-from qr_cli.attention.grammar import check_module
 from qr_cli.attention.insert import iter_attention
 from qr_cli.attention.load import load
 from qr_cli.attention.modules.identity import IdentityStart
-from qr_cli.engine.run import RunFolder, flatten
-from qr_cli.errors import UsageError, near
+from qr_cli.attention.runs import Group, grouped, named, seed_of
+from qr_cli.errors import UsageError
 
 Record = dict[str, Any]
-FREE = ("run.name", "run.out", "run.seed", "run.seeds")  # settings that make no other group
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,76 +61,6 @@ class Measured:
         """Return the share of images classified right."""
         return self.right.double().mean().item()
 
-    @property
-    def seed(self) -> int:
-        """Return the run's seed."""
-        return int(self.recipe["run"]["seed"])
-
-
-def read_run(folder: Path, *, data_sha256: str) -> tuple[dict[str, Any], Record]:
-    """Return `recipe` and `best` of a `Measured`, from the files of a run.
-
-    Args:
-        folder: a run folder.
-        data_sha256: hash of the images the run is now tested on; the best figures of others are
-            left out.
-
-    Raises:
-        UsageError: it is no run folder, or the run did not finish: it has no last epoch.
-    """
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise UsageError(f"{folder} is not a run folder (no recipe.yaml)", hint="name run folders")
-    records = list(RunFolder(folder).records())
-    result = next((r for r in reversed(records) if r.get("event") == "result"), None)
-    if result is None:
-        raise UsageError(
-            f"{folder} did not finish, so it has no last epoch to compare",
-            hint=f"qr train attention --recipe {path} --resume",
-        )
-    best: Record = {}
-    if result.get("data_sha256") == data_sha256:
-        epochs = (r for r in records if r.get("event") == "epoch")
-        chosen = next((r for r in epochs if r["epoch"] == result["best_epoch"]), {})
-        best = {key: result[key] for key in ("best_top1", "best_selected_on")}
-        best["best_top5"] = chosen.get("test_top5")
-    return yaml.safe_load(path.read_text("utf-8")), best
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Runs of one recipe. `label`: the module, and what else sets the group apart."""
-
-    label: str
-    runs: tuple[Measured, ...]
-
-    def top1(self) -> dict[int, float]:
-        """Return top-1 by seed."""
-        return {run.seed: run.top1 for run in self.runs}
-
-
-def grouped(runs: Sequence[Measured]) -> list[Group]:
-    """Return the groups in the order of their first runs.
-
-    Raises:
-        UsageError: two runs of a group have one seed, which would count one result twice.
-    """
-    alike: dict[str, list[Measured]] = {}
-    for run in runs:
-        others = alike.setdefault(json.dumps(_settings(run), sort_keys=True), [])
-        if twin := next((other for other in others if other.seed == run.seed), None):
-            raise UsageError(
-                f"{twin.folder} and {run.folder} have one recipe and one seed ({run.seed}), and "
-                "would count twice",
-                hint="name one of them",
-            )
-        others.append(run)
-    kinds = [_settings(members[0]) for members in alike.values()]
-    return [
-        Group(_label(kind, kinds), tuple(members))
-        for kind, members in zip(kinds, alike.values(), strict=True)
-    ]
-
 
 def compare(
     runs: Sequence[Measured],
@@ -159,7 +85,7 @@ def compare(
     """
     _require_comparable(runs)
     groups = grouped(runs)
-    base = groups[0] if baseline is None else _named(baseline, groups)
+    base = groups[0] if baseline is None else named(baseline, groups)
     nets = {group.label: network(group.runs[0].folder) for group in groups}
     size = runs[0].input_size
     timing = None
@@ -186,7 +112,7 @@ def compare(
             **_accuracy(group),
             **_difference(group, base),
             "baseline": base.label,
-            "seeds": [run.seed for run in group.runs],
+            "seeds": [seed_of(run) for run in group.runs],
             "images": len(first.right),
             "data": first.data,
             "data_sha256": first.data_sha256,
@@ -219,9 +145,9 @@ def _start_gate(net: nn.Module, model: Mapping[str, Any]) -> float | None:
     return cost.mean_start_gate(net, model["module"])
 
 
-def _accuracy(group: Group) -> Record:
+def _accuracy(group: Group[Measured]) -> Record:
     """Return last and best figures, means over the runs, and the interval of the last top-1."""
-    shares, first = list(group.top1().values()), group.runs[0]
+    shares, first = [run.top1 for run in group.runs], group.runs[0]
     if len(shares) > 1:
         interval, name = intervals.t_interval(shares), f"t, {len(shares)} seeds"
     else:
@@ -243,9 +169,9 @@ def _accuracy(group: Group) -> Record:
     }
 
 
-def _difference(group: Group, base: Group) -> Record:
+def _difference(group: Group[Measured], base: Group[Measured]) -> Record:
     """Return top-1 minus that of the baseline, with its interval and how it was got."""
-    ours, theirs = group.top1(), base.top1()
+    ours, theirs = ({seed_of(run): run.top1 for run in g.runs} for g in (group, base))
     n, m = len(ours), len(theirs)
     interval, p, how = None, None, None
     if group is not base and n == m == 1:
@@ -288,54 +214,6 @@ def _require_comparable(runs: Sequence[Measured]) -> None:
                 f"{run.data_sha256[:12]})",
                 hint=apart,
             )
-
-
-def _named(name: str, groups: Sequence[Group]) -> Group:
-    """Return the group that `name` means: by label, else by module, else by run."""
-    try:
-        module = check_module(name)
-    except UsageError:  # no module: a label or a run's name
-        module = name
-    for meant in (
-        [group for group in groups if group.label == name],
-        [group for group in groups if group.runs[0].recipe["model"]["module"] == module],
-        [group for group in groups if any(name in _names(run) for run in group.runs)],
-    ):
-        if len(meant) > 1:
-            several = " and ".join(repr(group.label) for group in meant)
-            raise UsageError(f"--baseline: {name!r} names {several}", hint="name one of its runs")
-        if meant:
-            return meant[0]
-    labels = [group.label for group in groups]
-    raise UsageError(
-        f"--baseline: no group {name!r}{near(name, labels)}", hint=f"groups: {'; '.join(labels)}"
-    )
-
-
-def _names(run: Measured) -> tuple[str, ...]:
-    """Return how a run may be called: its folder's path or name, with and without the seed."""
-    name = run.folder.name
-    return str(run.folder), name, name.removesuffix(f"-s{run.seed}")
-
-
-def _settings(run: Measured) -> dict[str, Any]:
-    return {key: v for key, v in flatten(dict(run.recipe)).items() if key not in FREE}
-
-
-def _label(kind: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]]) -> str:
-    """Return the module, and the settings in which groups with this module differ."""
-    module = kind["model.module"]
-    same = [other for other in kinds if other["model.module"] == module]
-    differing = [key for key in kind if any(other.get(key) != kind[key] for other in same)]
-    extra = [f"{key.rpartition('.')[2]}={_word(kind[key])}" for key in differing]
-    return ", ".join([module, *extra])
-
-
-def _word(value: Any) -> str:
-    """Return a setting as one types it."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _mean(values: Iterator[float | None]) -> float | None:

@@ -1,14 +1,9 @@
-"""How a comparison is shown: two plots, a table for the page, a table for the terminal.
-
-All are made from `compare` records alone. Shares are shown in per cent, differences of shares in
-points (hundredths).
-"""
+"""A comparison as plots: top-1 against parameters and against latency, from `compare` records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from textwrap import wrap
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -17,17 +12,13 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
+from qr_cli.attention.compare_tables import accuracy_words, latency_words, many, points
 from qr_cli.engine.figures import SMALL, Theme, new_figure
-from qr_cli.engine.report import Plot, Table
+from qr_cli.engine.report import Plot
 
 Record = dict[str, Any]
-BEST = {  # what a best figure is, by the split its epoch was selected on
-    "test": "epoch selected on test, so not an unbiased figure (*)",
-    "val": "epoch selected on val, reported on test",
-}
 MARKS = "Diamond and dashes: the baseline. Hollow: a difference that is not shown."
 LONGEST = 24  # characters of a label in a picture
-NARROW = 13  # and on a terminal of 80 columns
 # where a label may stand: points right of and above its marker, and which end of it is there
 SIDES: tuple[tuple[int, Literal["left", "right"]], ...] = ((1, "left"), (-1, "right"))
 ACROSS_UP = ((7, 0), (5, 11), (5, -11), (5, 24), (5, -24), (5, 37), (5, -37))
@@ -40,7 +31,7 @@ def comparison_plots(records: Sequence[Record]) -> list[Plot]:
     """
     if len(records) < 2:
         return []
-    caption = f"{_accuracy_words(records)} {MARKS}"
+    caption = f"{accuracy_words(records)} {MARKS}"
     plots = [
         Plot(
             "top1-parameters",
@@ -54,93 +45,12 @@ def comparison_plots(records: Sequence[Record]) -> list[Plot]:
             Plot(
                 "top1-latency",
                 _speeds(records),
-                f"{caption} {_latency_words(records[0])} Bar across: half the interquartile range "
+                f"{caption} {latency_words(records[0])} Bar across: half the interquartile range "
                 "either side of the median.",
                 lambda theme: _scatter(theme, records, "latency_ms"),
             )
         )
     return plots
-
-
-def report_table(records: Sequence[Record]) -> Table:
-    """Return all figures as a table of the page; a difference that includes 0 is "not shown"."""
-    columns = [
-        *("group", "runs", "parameters", "of attention", "FLOPs", "ms", "x baseline", "start gate"),
-        *("top-1 last", "95 %", "top-5 last", "top-1 best", "best - last", "difference", "p"),
-    ]
-    rows = [
-        [
-            *(record["group"], record["runs"], record["parameters"]),
-            *(record["attention_parameters"], record["flops"]),
-            *(record["latency_ms"], record["latency_ratio"], record["start_gate"]),
-            *(_cent(record["last_top1"]), _span(record, "last", "{:.2f}")),
-            *(_cent(record["last_top5"]), _best(record)),
-            *(_points(record["best_minus_last"]) or None, _difference(record), record["mcnemar_p"]),
-        ]
-        for record in records
-    ]
-    return Table("Comparison", conventions(records), columns, rows)
-
-
-def comparison_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows for a terminal of 80 columns; ">" ends a column of numbers.
-
-    Accuracies are in per cent, differences in points. Latency has a column where it was measured.
-    """
-    timed = any(record["latency_ms"] is not None for record in records)
-    columns = ["group", "n>", "param>", "MFLOP>", "ms>", "top-1 last\n95 %>", "best>", "delta>"]
-    rows = [
-        [
-            _narrow(record["group"]),
-            str(record["runs"]),
-            _count(record["parameters"]),
-            f"{record['flops'] / 1e6:#.4g}".rstrip("."),
-            *([f"{record['latency_ms']:.3g}"] if timed else []),
-            f"{100 * record['last_top1']:.1f} {_span(record, 'last', '{:.1f}')}",
-            _best(record, 1) or "-",
-            _points(record["delta"]) if record["delta_shown"] else _difference(record),
-        ]
-        for record in records
-    ]
-    return [name for name in columns if timed or name != "ms>"], rows
-
-
-def conventions(records: Sequence[Record]) -> str:
-    """Return in sentences how the figures were got, for a caption or a hint."""
-    if not records:
-        return ""
-    parts = [_accuracy_words(records), _latency_words(records[0])]
-    parts += [f"FLOPs: one image, {records[0]['flops_counted']}.", records[0]["data_note"]]
-    return " ".join(part for part in parts if part)
-
-
-def _accuracy_words(records: Sequence[Record]) -> str:
-    first = records[0]
-    kinds = "; ".join(dict.fromkeys(record["interval"] for record in records))
-    text = f"Top-1 of the last epoch on {first['images']:,} test images, 95 % intervals ({kinds})."
-    if any(record["runs"] == 1 for record in records):
-        text += " A single run says nothing of other seeds."
-    if selected := _selected(records):
-        text += f" Best: {'; '.join(BEST[split] for split in selected)}."
-    hows = "; ".join(dict.fromkeys(r["delta_interval"] for r in records if r["delta_interval"]))
-    if hows:
-        text += f" Difference to {first['baseline']} ({hows}); not shown: its interval contains 0."
-    return text
-
-
-def _latency_words(record: Record) -> str:
-    if record["latency_ms"] is None:
-        return ""
-    return (
-        f"Latency: {record['latency_clock']} time, batch {record['latency_batch']}, "
-        f"{_many(record['threads'], 'thread')}; a second copy of {record['baseline']} takes "
-        f"{record['latency_noise']:.2f} x its time, which is the noise."
-    )
-
-
-def _selected(records: Sequence[Record]) -> list[str]:
-    """Return the splits on which best epochs were selected, each once."""
-    return sorted({r["best_selected_on"] for r in records if r["best_selected_on"]})
 
 
 def _scatter(theme: Theme, records: Sequence[Record], key: str) -> Figure:
@@ -187,7 +97,7 @@ def _axes(axes: Axes, records: Sequence[Record], key: str) -> None:
         axes.set_xlabel("parameters")
         return
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    images = _many(records[0]["latency_batch"], "image")
+    images = many(records[0]["latency_batch"], "image")
     axes.set_xlabel(f"{records[0]['latency_clock']} time of {images} (ms)")
 
 
@@ -253,7 +163,7 @@ def _differences(records: Sequence[Record]) -> str:
         return f"No group is shown to differ from {base}"
     most = max(shown, key=lambda record: abs(record["delta"]))
     count = f"{len(shown)} of {len(others)} groups"
-    change = f"{most['group']} most ({_points(most['delta'])} points)"
+    change = f"{most['group']} most ({points(most['delta'])} points)"
     return f"{count} shown to differ from {base}, {change}"
 
 
@@ -264,50 +174,3 @@ def _speeds(records: Sequence[Record]) -> str:
     low, high = f"{min(others):.2f}", f"{max(others):.2f}"
     times = low if low == high else f"{low} to {high}"
     return f"A forward pass takes {times} times as long as that of {base}"
-
-
-def _difference(record: Record) -> str:
-    """Return the difference in points with its interval, or why there is none."""
-    if record["delta"] is None:
-        return "baseline"
-    if record["delta_low"] is None:
-        return "no interval"
-    if not record["delta_shown"]:
-        return "not shown"
-    return f"{_points(record['delta'])} ({_span(record, 'delta', '{:+.2f}', ' to ')})"
-
-
-def _span(record: Record, key: str, form: str, between: str = "-") -> str:
-    return between.join(form.format(100 * record[f"{key}_{end}"]) for end in ("low", "high"))
-
-
-def _best(record: Record, digits: int = 2) -> str | None:
-    """Return the best top-1, marked when it was selected on test."""
-    mark = "*" if record["best_selected_on"] == "test" else ""
-    best = _cent(record["best_top1"], digits)
-    return best and best + mark
-
-
-def _cent(share: float | None, digits: int = 2) -> str | None:
-    return None if share is None else f"{100 * share:.{digits}f}"
-
-
-def _points(difference: float | None) -> str:
-    return "" if difference is None else f"{100 * difference:+.2f}"
-
-
-def _narrow(label: str) -> str:
-    """Break a label after commas and plus signs; blanks mean nothing in a module's text."""
-    if len(label) <= NARROW:
-        return label
-    return "\n".join(wrap(label.replace(",", ", ").replace("+", "+ "), NARROW))
-
-
-def _count(number: int) -> str:
-    """Return a number in at most five characters: 78.0k, 275k, 25.6M."""
-    value, unit = (number / 1e6, "M") if number >= 999_500 else (number / 1e3, "k")
-    return f"{value:#.3g}".rstrip(".") + unit
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -23,10 +24,12 @@ from qr_cli.engine.report import Plot
 Record = dict[str, Any]
 SPLITS = ("train", "val", "test")
 MOST_POINTS = 300
+_OPEN = 0.5  # gate from which the axis goes up to 1
+_ALIKE = 0.05  # distance of q_0 from 1/2 within which both pools count alike [ours]
 
 
 def training_plots(records: Sequence[Record]) -> list[Plot]:
-    """Return the plots these records allow: loss and rate, top-1, gates by stage, start gate."""
+    """Return the plots these records allow: loss and rate, top-1, gates by stage, start, q_0."""
     epochs = [record for record in records if record.get("event") == "epoch"]
     steps = [record for record in records if record.get("event") == "step"]
     probes = [record for record in records if record.get("event") == "probe"]
@@ -35,7 +38,8 @@ def training_plots(records: Sequence[Record]) -> list[Plot]:
         loss_plot(epochs, steps),
         top1_plot(epochs, result),
         gate_plot(probes),
-        start_gate_plot([r for r in records if math.isfinite(_number(r.get("start_gate")))]),
+        start_gate_plot([record for record in probes if record.get("epoch") == 0]),
+        mix_plot(probes),
     ]
     return [plot for plot in plots if plot]
 
@@ -127,10 +131,14 @@ def gate_plot(probes: list[Record]) -> Plot | None:
         ends = []
         for index, (stage, (x, y, spread)) in enumerate(lines.items()):
             color = theme.colors[index % len(theme.colors)]
-            axes.fill_between(x, y - spread, y + spread, color=color, alpha=0.16, linewidth=0)
+            low = np.maximum(y - spread, 0)
+            axes.fill_between(x, low, y + spread, color=color, alpha=0.13, linewidth=0)
             axes.plot(x, y, color=color, linewidth=2, marker=_dot(x), markersize=3.5)
-            ends.append(End(x[-1], _last(y), f"stage {stage}\n{_last(y):.2f}", color))
-        axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
+            ends.append(End(x[-1], _last(y), f"stage {stage}\n{_gate(_last(y))}", color))
+        tops = [np.nanmax(y + np.nan_to_num(spread)) for _, y, spread in lines.values()]
+        highest = float(max(tops))
+        axes.set_ylim(0, 1 if _OPEN <= highest <= 1 else 1.2 * highest or 1)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_ylabel("mean gate")
         _epoch_axis(axes, _last_epoch(*(line[0] for line in lines.values())))
         label_ends(axes, ends)
@@ -138,19 +146,26 @@ def gate_plot(probes: list[Record]) -> Plot | None:
 
     moves = {stage: (_first(y), _last(y)) for stage, (_, y, _) in lines.items()}
     stage, (first, last) = max(moves.items(), key=lambda item: abs(item[1][1] - item[1][0]))
-    title = f"Stage {stage} moves most: mean gate {first:.2f} to {last:.2f}"
-    if len(lines) == 1:
-        title = f"Mean gate of stage {stage}: {first:.2f} to {last:.2f}"
-    caption = "Mean over images, channels and blocks of a stage; band: one standard deviation."
+    change = f"{_gate(first)} to {_gate(last)}"
+    title = f"Stage {stage} moves most: mean gate {change}"
+    if _gate(first) == _gate(last):
+        title = "The mean gate of no stage has moved"
+    elif len(lines) == 1:
+        title = f"Mean gate of stage {stage}: {change}"
+    caption = (
+        "Mean over images, channels and blocks of a stage; band: one standard deviation. Epoch 0: "
+        "the start, with batch statistics of the probe."
+    )
     return Plot("gates", title, caption, draw)
 
 
 def start_gate_plot(rows: list[Record]) -> Plot | None:
-    """Return a bar per record that has a `start_gate`."""
+    """Return a bar per stage from the probes of the start."""
+    rows = [row for row in rows if math.isfinite(_number(row.get("gate_mean")))]
     if not rows:
         return None
-    values = [_number(row["start_gate"]) for row in rows]
-    names = [f"stage {row['stage']}" if "stage" in row else "start" for row in rows]
+    values = [_number(row["gate_mean"]) for row in rows]
+    names = [f"stage {row['stage']}" for row in rows]
 
     def draw(theme: Theme) -> Figure:
         figure, (axes,) = new_figure(theme, height=0.9 + 0.28 * len(rows))
@@ -173,6 +188,60 @@ def start_gate_plot(rows: list[Record]) -> Plot | None:
         span += f" to {max(values):.3f}"
     caption = "Mean gate at initialization; at 1 (dashed) a block passes on what it computed."
     return Plot("start-gate", f"Before training the gate is {span}", caption, draw)
+
+
+def mix_plot(probes: list[Record]) -> Plot | None:
+    """Return q_0, the share of the maximum, of every SPEM block over epochs."""
+    turns = sorted({int(record["epoch"]) for record in probes if record.get("spem_q0")})
+    table: dict[tuple[Any, int], dict[int, float]] = {}
+    for record in probes:
+        for block, share in enumerate(record.get("spem_q0") or ()):
+            table.setdefault((record["stage"], block), {})[record["epoch"]] = _number(share)
+    if not table:
+        return None
+    blocks = sorted(table)
+    shares = np.array([[table[block].get(turn, math.nan) for turn in turns] for block in blocks])
+
+    def draw(theme: Theme) -> Figure:
+        figure, (axes,) = new_figure(theme, height=1.2 + max(1.2, min(3.0, 0.2 * len(blocks))))
+        colors = (theme.colors[0], theme.rule, theme.colors[1])
+        image = axes.imshow(
+            shares, cmap=LinearSegmentedColormap.from_list("mix", colors), vmin=0, vmax=1,
+            aspect="auto", interpolation="none",
+            extent=(turns[0] - 0.5, turns[-1] + 0.5, len(blocks) - 0.5, -0.5),
+        )  # fmt: skip
+        axes.grid(visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel("epoch")
+        for row in range(1, len(blocks) if len(blocks) <= 20 else 0):
+            axes.axhline(row - 0.5, color=theme.paper, linewidth=0.8)
+        stages = [stage for stage, _ in blocks]
+        firsts = [stages.index(stage) for stage in dict.fromkeys(stages)]
+        for first in firsts[1:]:
+            axes.axhline(first - 0.5, color=theme.paper, linewidth=4 if len(blocks) <= 20 else 2)
+        middles = [first + (stages.count(stages[first]) - 1) / 2 for first in firsts]
+        axes.set_yticks(middles, [f"stage\n{stages[first]}" for first in firsts])
+        box = axes.get_position()
+        scale = figure.add_axes((box.x1 + 0.02, box.y0, 0.02, box.height))
+        bar = figure.colorbar(image, cax=scale, ticks=[0, 0.5, 1])
+        bar.outline.set_edgecolor(theme.muted)
+        bar.ax.set_yticklabels(["min", "half", "max"], fontsize=SMALL, color=theme.muted)
+        bar.ax.tick_params(length=0, pad=4)
+        return figure
+
+    last = [_last(row) for row in shares if np.isfinite(row).any()]
+    ends = {
+        "nearer the maximum": sum(share > 0.5 + _ALIKE for share in last),
+        "nearer the minimum": sum(share < 0.5 - _ALIKE for share in last),
+        "with both alike": sum(abs(share - 0.5) <= _ALIKE for share in last),
+    }
+    most = max(ends, key=lambda name: ends[name])
+    title = f"SPEM ends {most} in {ends[most]} of {len(blocks)} blocks"
+    caption = (
+        "q_0 of every block, the first one on top: 1 is the maximum alone, 0 the minimum alone. "
+        "The penalty pulls p to 0 from both sides, so that q_0 may jump."
+    )
+    return Plot("spem-mix", title, caption, draw)
 
 
 def _draw_lines(
@@ -283,6 +352,10 @@ def _last_epoch(*columns: np.ndarray) -> float:
 
 def _dot(x: Sequence[float] | np.ndarray) -> str:
     return "o" if len(x) <= 12 else ""
+
+
+def _gate(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def _per_cent(value: float) -> str:

@@ -7,9 +7,9 @@ Imports no torch.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from qr_cli.attention.backbones.names import check_arch
 from qr_cli.attention.grammar import check_module
@@ -132,6 +132,17 @@ class AttentionOptim(Optim):
     ] = "auto"
 
 
+class Gates(Section):
+    """What is noted of the gates at the start and after each epoch."""
+
+    probe: Annotated[
+        bool, Field(description="Mean gate per stage, q_0 of spem (512 test images).")
+    ] = False
+    stripes: Annotated[
+        bool, Field(description="How far gates depend on the image (1,024 images).")
+    ] = False
+
+
 class Attention(TrainRecipe):
     """An image classifier with an attention module."""
 
@@ -142,7 +153,15 @@ class Attention(TrainRecipe):
     optim: AttentionOptim = AttentionOptim()
     schedule: Schedule = Schedule()
     loader: Loader = Loader()
+    gates: Gates = Gates()
     run: Run = Run()
+
+    @model_validator(mode="after")
+    def _gates(self) -> Self:
+        for flag in ("probe", "stripes"):
+            if getattr(self.gates, flag) and self.model.module == "none":
+                raise ValueError(f"--{flag}: --module none has no gate to look at")
+        return self
 
     @property
     def run_name(self) -> str:
@@ -176,14 +195,55 @@ class Target(Section):
     ] = None
 
 
+class Bare(Section):
+    """Weights without a run, evaluated in its place."""
+
+    weights: Annotated[
+        str | None, Field(description="torchvision, timm, FILE or official:FILE.")
+    ] = None
+    arch: Annotated[
+        str | None,
+        AfterValidator(lambda v: v and _checked(v, check_arch)),
+        Field(description="Their backbone: resnet20(shortcut=pad), timm:NAME, .."),
+    ] = None
+    module: Annotated[
+        str,
+        AfterValidator(lambda v: _checked(v, check_module)),
+        Field(description="Their attention."),
+    ] = "none"
+    stages: Annotated[
+        str,
+        AfterValidator(lambda v: _matches(v, _STAGES, "auto, all, last, last2 or stages as 1,3")),
+        Field(description="Stages with attention: auto, all, last, last2 or 1,3."),
+    ] = "auto"
+    normalize: Annotated[
+        Literal["auto", "cifar", "imagenet", "half", "data"],
+        Field(description="Mean and deviation; auto: the weights', or the data's:"),
+    ] = "auto"
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.weights is not None and self.arch is None:
+            raise ValueError("--weights: needs --arch, the network that they are of")
+        if self.weights is None and self != type(self).model_construct():
+            raise ValueError("--weights: needed with --arch, --module, --stages and --normalize")
+        return self
+
+
 class EvalData(Section):
     """The images."""
 
     data: Annotated[
         str | None, Field(description="Source of the images; default: that of the run.")
     ] = None
+    test_data: Annotated[
+        str | None, Field(description="Source of the test images; default: its own.")
+    ] = None
     data_root: Annotated[str | None, Field(description="Folder of downloads.")] = None
     download: Annotated[bool, Field(description="Fetch what is missing.")] = False
+    image_size: Annotated[
+        int | None, Field(ge=8, description="Side in pixels; default: that of the run.")
+    ] = None
 
 
 class Compare(Section):
@@ -220,6 +280,14 @@ class Bias(Section):
         float, Field(ge=0, lt=1, description="Focus outside that is still unbiased.")
     ] = 0.05
 
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        if self.label_map is not None and self.bias in (None, "boxes"):
+            raise ValueError("--label-map: belongs to --bias FILE, a file of boxes")
+        if self.cam_layer is not None and self.bias is None:
+            raise ValueError("--cam-layer: belongs to --bias")
+        return self
+
 
 class Blocks(Section):
     """What the blocks do with their attention."""
@@ -244,6 +312,12 @@ class Blocks(Section):
         int, Field(ge=2, description="Test images looked at for these questions.")
     ] = 1024
 
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        if self.reference is not None and not self.stiffness:
+            raise ValueError("--reference: belongs to --stiffness")
+        return self
+
 
 class Report(Section):
     """Where tables and plots go."""
@@ -259,11 +333,38 @@ class AttentionEval(Recipe):
 
     task: Literal["attention"] = "attention"
     target: Target = Target()
+    bare: Bare = Bare()
     data: EvalData = EvalData()
     compare: Compare = Compare()
     bias: Bias = Bias()
     blocks: Blocks = Blocks()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        runs = self.target.runs
+        if self.bare.weights is not None and runs:
+            raise ValueError(f"--weights: cannot go with a run, got {self.bare.weights}, {runs[0]}")
+        if self.bare.weights is not None and self.data.data is None:
+            raise ValueError("--weights: needs --data, the images to evaluate them on")
+        if self.compare.baseline is not None and len(runs) < 2:
+            raise ValueError(f"--baseline: needs several runs, got {len(runs)}")
+        if self.target.which == "best" and len(runs) > 1:
+            raise ValueError(
+                f"--which: best is for one run, got {len(runs)}; their comparison is of last "
+                "epochs and its table has the best ones too"
+            )
+        return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Return what is evaluated: the runs, or the weights."""
+        return self.target.runs or ((self.bare.weights,) if self.bare.weights else ())
+
+    @property
+    def calibrates(self) -> bool:
+        """Tell whether training images are needed, to take mean gates over."""
+        return self.blocks.stripes_drop or self.blocks.ticket is not None
 
     @property
     def asks(self) -> bool:

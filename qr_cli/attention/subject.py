@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from qr_cli.attention.augment import Fetch
+from qr_cli.attention.bare import adopt, load_bare
 from qr_cli.attention.boxes import read_boxes
-from qr_cli.attention.data import ImageSet, Splits, read
+from qr_cli.attention.data import ImageSet, Settings, Splits, data_root, open_source, read
 from qr_cli.attention.load import load
 from qr_cli.attention.metrics import classification
 from qr_cli.attention.recipe import AttentionEval
@@ -31,17 +32,17 @@ class Subject:
     """A network and its test images.
 
     Attributes:
-        folder: the run or checkpoint.
+        place: the run, checkpoint or weights, as it was named.
         net: the network, in evaluation mode, with its card; on the accelerator's device.
         images: the test images, with boxes where `--bias` named a file of them.
         source: canonical text of the data.
-        settings: how the run read its data (see `data.read`).
+        settings: how the data were read (see `data.read`).
         batch_size: images per step.
         precision: arithmetic of the evaluation.
         accelerator: device and precision.
     """
 
-    folder: Path
+    place: str
     net: nn.Module
     images: ImageSet
     source: str
@@ -50,17 +51,27 @@ class Subject:
     precision: str
     accelerator: Accelerator
 
+    @property
+    def name(self) -> str:
+        """Return what records call it."""
+        return short_name(self.place)
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """Return channels, height and width of what the network is given."""
+        images, _ = self.fetch(self.images)(torch.tensor([0]), 0)
+        return images.shape[1], images.shape[2], images.shape[3]
+
     def fetch(self, images: ImageSet) -> Fetch:
         """Return what gives images as the network expects them, not augmented."""
         net: Any = self.net
-        trained = net.card["evaluation"]
         return Fetch(
             images,
             mean=net.mean,
             std=net.std,
             train=False,
-            image_size=trained["image_size"],
-            channels_last=trained["channels_last"],
+            image_size=self.settings["image_size"],
+            channels_last=net.card["evaluation"]["channels_last"],
         )
 
     def probe(self, size: int) -> Batches:
@@ -86,16 +97,17 @@ class Subject:
             )
 
     def record(self, which: str) -> Record:
-        """Return the record of the run's accuracy."""
+        """Return the record of the network's accuracy."""
         net: Any = self.net
         figures, _ = self.measured
         return {
             "event": "eval",
-            "run": str(self.folder),
+            "run": self.place,
             "which": which,
             "split": "test",
             **figures,
             "images": len(self.images),
+            "classes": len(net.classes),
             "arch": net.card["arch"],
             "module": net.card["module"],
             "parameters": sum(p.numel() for p in net.parameters()),
@@ -106,36 +118,60 @@ class Subject:
         }
 
 
-def open_subject(folder: Path, recipe: AttentionEval) -> Subject:
-    """Load a run and the images it is asked about.
+def short_name(place: str) -> str:
+    """Return the last part of a run's or weights file's path, without a suffix of weights."""
+    name = Path(place).name
+    return Path(name).stem if name.endswith((".safetensors", ".pt", ".pth")) else name
+
+
+def open_network(place: str, recipe: AttentionEval) -> nn.Module:
+    """Load the network of a run, or of the recipe's weights, with its card.
+
+    Raises:
+        WeightsError: checkpoint or weights cannot be used.
+    """
+    if recipe.bare.weights is not None:
+        return load_bare(recipe.bare, recipe.data)
+    return load(place, which=recipe.target.which)
+
+
+def open_subject(place: str, net: nn.Module, recipe: AttentionEval) -> Subject:
+    """Read the images that a network of `open_network` is asked about.
 
     Data, precision and batch size are those of the run's own evaluation unless the recipe says
     otherwise, so that the figure of the training's last epoch comes out again.
 
     Raises:
-        WeightsError: the checkpoint cannot be used.
-        DataError: the data cannot be used, or has other classes than the network.
+        DataError: the data cannot be used, have other classes than the network, or lack what is
+            asked for: boxes, training images.
     """
-    target = recipe.target
-    net: Any = load(folder, which=target.which)
-    trained = net.card["evaluation"]
+    known: Any = net
+    target, asked, trained = recipe.target, recipe.data, known.card["evaluation"]
     settings = {key: trained[key] for key in ("test_data", "val", "image_size", "skip_bad")}
-    source = trained["data"]
-    if recipe.data.data is not None:
-        source, settings["test_data"], settings["val"] = recipe.data.data, None, None
-    root = recipe.data.data_root or trained["data_root"]
+    if asked.data is not None:
+        settings |= {"test_data": None, "val": None}
+    if asked.test_data is not None:
+        settings["test_data"] = asked.test_data
+    settings["image_size"] = asked.image_size or settings["image_size"]
+    root = asked.data_root or trained["data_root"]
     settings["root"] = None if root is None else Path(root)
-    settings["download"] = recipe.data.download
-    splits = read(source, splits=("test",), **settings)
-    _require_classes(splits, net.classes)
+    settings["download"] = asked.download
+    splits = read(asked.data or trained["data"], splits=("test",), **settings)
+    images = splits.test
+    if hasattr(net, "classes"):
+        _require_classes(splits, known.classes)
+    else:
+        images = adopt(net, images, recipe.bare, source=splits.source)
+    if recipe.calibrates:
+        _require_training(splits.source, settings)
     precision = trained["precision"] if target.precision == "auto" else target.precision
-    accelerator = make_accelerator(Run(device=target.device, precision=precision), folder)
+    accelerator = make_accelerator(Run(device=target.device, precision=precision), Path(place))
     if trained["channels_last"]:
         net = net.to(memory_format=torch.channels_last)
     return Subject(
-        folder,
+        place,
         net.to(accelerator.device),
-        _boxed(splits.test, recipe),
+        _boxed(images, recipe),
         splits.source,
         settings,
         target.eval_batch_size or trained["batch_size"],
@@ -146,14 +182,20 @@ def open_subject(folder: Path, recipe: AttentionEval) -> Subject:
 
 def _boxed(images: ImageSet, recipe: AttentionEval) -> ImageSet:
     """Return the images with the boxes that ``--bias FILE`` names."""
-    where = recipe.bias.bias
-    if where is None or where == "boxes":
+    where, label_map = recipe.bias.bias, recipe.bias.label_map
+    if where is None:
         return images
-    label_map = recipe.bias.label_map
-    found = read_boxes(
-        Path(where), images, label_map=None if label_map is None else Path(label_map)
-    )
-    return replace(images, boxes=found.boxes)
+    if where != "boxes":
+        found = read_boxes(
+            Path(where), images, label_map=None if label_map is None else Path(label_map)
+        )
+        return replace(images, boxes=found.boxes)
+    if not any(images.boxes or ()):
+        raise DataError(
+            f"--bias boxes: none of the {len(images)} images has boxes",
+            hint="--bias FILE with boxes, or --data shapes",
+        )
+    return images
 
 
 def _require_classes(splits: Splits, known: tuple[str, ...]) -> None:
@@ -167,3 +209,15 @@ def _require_classes(splits: Splits, known: tuple[str, ...]) -> None:
         f"differs is {differing[0]!r} for {differing[1]!r}",
         hint="--data with the classes of the training",
     )
+
+
+def _require_training(source: str, settings: dict[str, Any]) -> None:
+    """Refuse, before anything is measured, data without a part to take mean gates over."""
+    counts = open_source(
+        source, Settings(settings["root"] or data_root(), settings["download"])
+    ).counts
+    if "train" not in counts and not (settings["test_data"] or settings["val"]):
+        raise DataError(
+            f"--ticket, --stripes-drop: {source} has no training images to take mean gates over",
+            hint="--data TRAIN --test-data TEST",
+        )

@@ -12,13 +12,16 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LRScheduler
 
 from qr_cli.attention.augment import Fetch, augment_for, normalization
 from qr_cli.attention.data import ImageSet, read
 from qr_cli.attention.insert import collect_aux_loss, iter_attention
 from qr_cli.attention.metrics import classification
+from qr_cli.attention.probe import PROBED, STRIPED, Probe, vanished
 from qr_cli.attention.recipe import Attention
 from qr_cli.attention.summary import build, reading
+from qr_cli.attention.trace import Batches
 from qr_cli.attention.weights import Weights, load_state
 from qr_cli.engine.checkpoint import read_weights, resolve
 from qr_cli.engine.loader import Loader, in_order
@@ -66,6 +69,11 @@ class AttentionTask:
         weight = recipe.loss.aux_weight
         has_aux = bool(collect_aux_loss(self.model).requires_grad)
         self.aux_weight = (_AUX_WEIGHT if has_aux else 0.0) if weight == "auto" else weight
+        self.probe = self._probe()
+        self.scheduler: LRScheduler | None = None
+        self.epoch_steps = 0
+        self.begun: int | None = None  # updates before the first one of this process
+        self.warned = False
 
     def parts(self, *, rank: int, world: int) -> Parts:
         """Return the network, one optimiser, one schedule and the training batches."""
@@ -104,12 +112,15 @@ class AttentionTask:
             epoch_steps=len(loader),
             **schedule.model_dump(include={"milestones", "gamma", "warmup_epochs"}),
         )
+        self.scheduler, self.epoch_steps = scheduler, len(loader)
         return Parts({"main": self.model}, {"main": optimizer}, loader, {"main": scheduler})
 
     def step(self, models: Models, batch: tuple[Tensor, Tensor]) -> Iterator[Update]:
         """Yield the one update of a batch: cross-entropy and weighted auxiliary losses."""
         images, labels = batch
         model = models["main"]
+        if self.begun is None and self.scheduler is not None:
+            self.begun = self.scheduler.last_epoch  # counts updates; restored when resuming
         for module in self.frozen:
             module.eval()
         logits = model(images).float()
@@ -123,7 +134,7 @@ class AttentionTask:
         yield Update(loss, metrics)
 
     def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
-        """Yield one record with the figures of every measured split."""
+        """Yield one record with the figures of every measured split, then those of the gates."""
         record: Record = {}
         for split, images in self.measured.items():
             batches = in_order(
@@ -136,6 +147,13 @@ class AttentionTask:
             figures, _ = classification(models["main"], batches, accelerator)
             record |= {f"{split}_{name}": value for name, value in figures.items()}
         yield record
+        warning = None if self.warned else vanished(models["main"])
+        if warning and accelerator.is_main_process:
+            log.warning("%s", warning)
+            self.warned = True
+        if self.probe is not None:
+            first = self.begun is not None and self.begun < self.epoch_steps
+            yield from self.probe.records(models["main"], first=first)
 
     def describe(self) -> Record:
         """Return model.json: enough to build the network and to repeat its evaluation."""
@@ -189,10 +207,17 @@ class AttentionTask:
         )
 
     def plots(self, records: Sequence[Record]) -> list[Plot]:
-        """Return the curves."""
+        """Return the curves, what was noted of the gates, and samples of generated images."""
         from qr_cli.attention.plots import training_plots
+        from qr_cli.attention.sample_plots import sample_sheet
+        from qr_cli.attention.stripe_plots import stripes_plots
 
-        return training_plots(list(records))
+        plots = training_plots(records)
+        stripes = [record for record in records if record.get("event") == "stripes"]
+        plots += stripes_plots([r for r in stripes if r["epoch"] == stripes[-1]["epoch"]])
+        if self.source.startswith("shapes"):
+            plots.append(sample_sheet(self.train_set, self.source))
+        return plots
 
     @torch.no_grad()
     def _refuse_batch_of_one(self) -> None:
@@ -241,6 +266,21 @@ class AttentionTask:
             train=train,
             image_size=self.recipe.data.image_size,
             channels_last=self.recipe.run.channels_last,
+        )
+
+    def _probe(self) -> Probe | None:
+        """Return what looks at the gates, if that is asked for."""
+        gates, test = self.recipe.gates, self.measured["test"]
+        if not (gates.probe or gates.stripes):
+            return None
+        size = min(STRIPED if gates.stripes else PROBED, len(test))
+        fetch = self._fetch(test, train=False)
+        return Probe(
+            self.model,
+            Batches(fetch, size, batch_size=self.recipe.loader.eval_batch_size),
+            run=self.recipe.run_name,
+            probed=gates.probe,
+            striped=gates.stripes,
         )
 
     def _identity_start(self) -> bool:

@@ -36,7 +36,7 @@ RECORD = (
     "precision coverage energy chance_energy pointing iou missing_range tau eps_pos eps_range "
     "cam_layer cam_target definition control"
 ).split()
-SWEEP_RECORD = "event run tau position range unbiased precision".split()
+SWEEP_RECORD = "event run tau position range unbiased precision control".split()
 
 
 class Linear(nn.Module):
@@ -327,6 +327,7 @@ def test_study_yields_the_records_of_the_run(net, small):
         counts = [row["images"] for name, row in subsets.items() if name.startswith(prefix)]
         assert sum(counts) == 60
     assert sum(subsets.get(name, {"images": 0})["images"] for name in ("right", "wrong")) == 60
+    assert not any(row["control"] for row in sweep)
     middle = next(row for row in sweep if row["tau"] == 0.5)
     for key in ("position", "range", "unbiased", "precision"):
         assert middle[key] == pytest.approx(subsets["all"][key])

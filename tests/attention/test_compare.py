@@ -13,14 +13,11 @@ from rich.table import Table
 
 from qr_cli.attention import intervals
 from qr_cli.attention.backbones.create import create_backbone
-from qr_cli.attention.compare import Measured, compare, grouped, read_run
-from qr_cli.attention.compare_plots import (
-    comparison_plots,
-    comparison_table,
-    conventions,
-    report_table,
-)
+from qr_cli.attention.compare import Measured, compare
+from qr_cli.attention.compare_plots import comparison_plots
+from qr_cli.attention.compare_tables import comparison_table, conventions, report_table
 from qr_cli.attention.recipe import Attention
+from qr_cli.attention.runs import grouped, read_run
 from qr_cli.engine.figures import DARK, LIGHT, render
 from qr_cli.engine.run import dump_yaml
 from qr_cli.errors import UsageError
@@ -142,7 +139,7 @@ def test_one_run_against_several_has_no_interval():
     plain, se = records([*SEEDS[:3], run("se", right=99)])
     assert (se["delta_low"], se["delta_shown"]) == (None, False)
     assert se["delta_interval"] == "none, 1 and 3 runs"
-    assert report_table([plain, se]).rows[1][-2] == "no interval"
+    assert report_table([plain, se]).rows[1][-2] == "untested"
 
 
 def test_best_is_labelled_and_stands_beside_last():
@@ -183,7 +180,7 @@ def test_the_first_group_is_the_baseline():
 def test_a_baseline_that_names_nothing_is_refused():
     with pytest.raises(UsageError, match="no group 'nome' .did you mean 'none'") as caught:
         records(SEEDS, baseline="nome")
-    assert caught.value.hint == "groups: none; se"
+    assert caught.value.hint == "--baseline none | se"
 
 
 def test_a_baseline_that_names_two_groups_is_refused():
@@ -235,19 +232,20 @@ RESULT = {"event": "result", "last_top1": 0.6, "best_top1": 0.7, "best_epoch": 1
 
 def test_a_run_is_read_from_its_folder(tmp_path):
     folder = finished(tmp_path / "se-s4", [*EPOCHS, RESULT])
-    recipe, best = read_run(folder, data_sha256="ab")
-    assert recipe["run"]["seed"] == 4 and recipe["model"]["module"] == "se"
-    assert best == {"best_top1": 0.7, "best_selected_on": "val", "best_top5": 0.9}
-    assert read_run(folder, data_sha256="cd")[1] == {}
+    read = read_run(folder)
+    assert read.recipe["run"]["seed"] == 4 and read.recipe["model"]["module"] == "se"
+    best = {"best_top1": 0.7, "best_selected_on": "val", "best_top5": 0.9}
+    assert read.best("ab") == best
+    assert read.best("cd") == {}  # tested on other images
 
 
 def test_a_run_that_did_not_finish_is_refused(tmp_path):
     folder = finished(tmp_path / "se-s4", EPOCHS)
     with pytest.raises(UsageError, match="did not finish") as caught:
-        read_run(folder, data_sha256="ab")
+        read_run(folder)
     assert caught.value.hint == f"qr train attention --recipe {folder}/recipe.yaml --resume"
     with pytest.raises(UsageError, match="not a run folder"):
-        read_run(tmp_path, data_sha256="ab")
+        read_run(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from qr_cli.attention.plots import training_plots
+from qr_cli.attention.sample_plots import sample_sheet
+from qr_cli.attention.shapes import CLASSES, shapes
 from qr_cli.engine.figures import DARK, LIGHT, render
 
 STEPS = [
@@ -87,12 +89,65 @@ def test_gates_get_a_line_per_stage_and_name_the_one_that_moves():
     assert "stage 1\n0.41" in texts(gates)
 
 
-def test_a_start_gate_gives_a_bar():
-    plot = by_name([{"event": "start", "start_gate": 0.062}, *RUN])["start-gate"]
+def test_gates_that_stay_are_said_to_stay_and_fill_the_plot():
+    gates = by_name([*RUN, *(probe(e, s, 0.032) for e in range(3) for s in (1, 2))])["gates"]
+    assert gates.title == "The mean gate of no stage has moved"
+    low, high = gates.draw(LIGHT).axes[0].get_ylim()
+    assert low == 0 and 0.08 < high < 0.12  # mean and deviation
+
+
+def test_the_start_gives_a_bar_per_stage():
+    probes = [probe(e, s, 0.062 + 0.1 * e) for e in range(3) for s in (1, 2)]
+    plot = by_name([*RUN, *probes])["start-gate"]
     assert plot.title == "Before training the gate is 0.062"
-    (bar,) = plot.draw(LIGHT).axes[0].patches
-    assert bar.get_width() == 0.062
+    bars = plot.draw(LIGHT).axes[0].patches
+    assert [bar.get_width() for bar in bars] == [0.062, 0.062]
     assert plot.draw(LIGHT).axes[0].get_xlim()[0] == 0
+
+
+MIX = [
+    probe(e, s, 0.03) | {"spem_q0": [0.5 + 0.04 * e * (s - 1), 0.5 - 0.05 * e]}
+    for e in range(10)
+    for s in (1, 2, 3)
+]
+
+
+def test_the_mix_of_spem_has_a_row_per_block_and_a_column_per_epoch():
+    plot = by_name(MIX)["spem-mix"]
+    assert plot.title == "SPEM ends nearer the minimum in 3 of 6 blocks"
+    shares = plot.draw(LIGHT).axes[0].images[0].get_array()
+    assert shares.shape == (6, 10)
+    np.testing.assert_allclose(shares[4], 0.5 + 0.08 * np.arange(10))  # stage 3, first block
+    assert "spem-mix" not in by_name([probe(0, 1, 0.5) | {"spem_q0": None}])
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_the_sheet_of_shapes_shows_ten_of_each_class_with_their_boxes(size):
+    images = shapes(200, size=size)
+    plot = sample_sheet(images, "shapes")
+    axes = plot.draw(LIGHT).axes[0]
+    assert [text.get_text() for text in axes.texts] == list(CLASSES)
+    (sheet,) = axes.images
+    side = min(size, 48)
+    assert sheet.get_array().shape == (10 * (side + 2) - 2, 10 * (side + 2) - 2, 4)
+    outlines = axes.collections[0].get_paths()
+    assert len(outlines) == 100
+    corner = outlines[11].vertices[0]  # the second ring: image 11, row 1, column 1
+    box = images.boxes[11].xyxy[0].numpy() * side / size
+    np.testing.assert_allclose(corner, box[:2] + side + 2)
+
+
+def test_the_sheet_says_whether_textures_tell_the_class():
+    assert "goes with its class" in sample_sheet(shapes(100), "shapes").caption
+    assert "says nothing" in sample_sheet(shapes(100, context=0.0), "shapes").caption
+
+
+def test_a_sheet_of_few_images_leaves_gaps(recwarn):
+    plot = sample_sheet(shapes(13), "shapes")
+    for theme in (LIGHT, DARK):
+        assert render(plot.draw(theme), "svg")
+    assert len(plot.draw(LIGHT).axes[0].collections[0].get_paths()) == 13
+    assert not recwarn.list
 
 
 GAPS = [epoch(1), epoch(2, test_top1=None, test_loss=math.nan, loss=math.inf, lr=None), epoch(3)]
@@ -109,8 +164,10 @@ GAPS = [epoch(1), epoch(2, test_top1=None, test_loss=math.nan, loss=math.inf, lr
         [*RUN, RESULT | {"best_epoch": None, "best_top1": None}],
         [*RUN, *(probe(e, 2, 1.4) for e in (1, 2)), probe(3, 2, None)],
         [epoch(1, lr=0, loss=0, train_top1=0, test_top1=0, test_loss=0)],
+        MIX,
+        [probe(0, 1, 0.0) | {"gate_std": None, "spem_q0": [0.5]}],
     ],
-    ids=["run", "one", "steps", "gaps", "stepless", "bestless", "above-one", "zeros"],
+    ids=["run", "one", "steps", "gaps", "stepless", "bestless", "above-one", "zeros", "mix", "0"],
 )
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 def test_every_plot_draws_in_both_themes_without_a_warning(records, theme, recwarn):

@@ -208,6 +208,16 @@ def test_a_last_batch_of_one_is_taken_where_nothing_normalises_over_it():
     task(data={"data": "shapes(test=20,train=65)"}).parts(rank=0, world=1)
 
 
+def test_the_report_shows_samples_of_generated_images_and_what_was_probed(train):
+    names = {path.stem for path in (train().folder / "plots").iterdir()}
+    assert names == {"loss", "top1", "samples"}
+    probed = train(module="spem", epochs=1, probe=True)
+    names = {path.stem for path in (probed.folder / "plots").iterdir()}
+    assert names == {"loss", "top1", "samples", "gates", "start-gate", "spem-mix"}
+    page = (probed.folder / "report.html").read_text("utf-8")
+    assert "SPEM ends" in page and "10 classes of shapes" in page
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_figures_of_one(train, tmp_path):
     """Synchronised statistics; sums run in another order, which two epochs amplify."""
