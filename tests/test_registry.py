@@ -80,8 +80,8 @@ def test_a_class_is_named_directly(table, tmp_path, monkeypatch):
         ("no_such_module_here:Fig", "no module named 'no_such_module_here'"),
         ("json.nothing:Fig", "no module named 'json.nothing'"),
         ("json:Fig", "json has no 'Fig'"),
-        ("json:", "json has no ''"),
-        ("json", "json has no ''"),
+        ("json:", "names no object"),
+        ("json", "names no object"),
     ],
 )
 def test_a_target_that_is_not_there_is_a_fault_of_use(target, words):

@@ -199,7 +199,7 @@ class Bare(Section):
     """Weights without a run, evaluated in its place."""
 
     weights: Annotated[
-        str | None, Field(description="torchvision, timm, FILE or official:FILE.")
+        str | None, Field(description="Evaluate torchvision, timm, FILE or official:FILE.")
     ] = None
     arch: Annotated[
         str | None,
