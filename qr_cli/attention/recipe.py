@@ -261,7 +261,7 @@ class Bias(Section):
     """Where the network looks (Grad-CAM and boxes; definitions ours)."""
 
     bias: Annotated[
-        str | None, Field(description="boxes: those of the data; or a box file or folder.")
+        str | None, Field(description="Where it looks: boxes (of the data), or a box file.")
     ] = None
     label_map: Annotated[
         str | None, Field(description="CSV theirs,ours for labels of the box file.")
