@@ -15,7 +15,6 @@ ALSO = {  # domain or file -> domains it may read
 }
 LONG = {  # files over 400 lines and why they are one file
     "attention/grammar.py": "one grammar: reader, table of forms and checks speak of each other",
-    "attention/bias.py": "heat maps, their verdicts and the figures over them are one definition",
     "attention/data.py": "read and peek lay the same plan",
 }
 LIGHT = (  # files that help and a dry run's checks read: no torch

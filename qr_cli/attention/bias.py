@@ -29,10 +29,8 @@ from torch import Tensor, nn
 from qr_cli.attention.augment import Fetch
 from qr_cli.attention.boxes import Boxes
 from qr_cli.attention.cam import explain, find_layer
-from qr_cli.attention.control import is_settled, settle
 from qr_cli.attention.data import ImageSet
 from qr_cli.attention.intervals import discordant, mcnemar
-from qr_cli.engine.loader import in_order
 from qr_cli.errors import DataError, UsageError
 
 log = logging.getLogger(__name__)
@@ -44,8 +42,6 @@ SWEEP = tuple(round(0.1 * k, 1) for k in range(2, 9))
 AREA_BINS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 1.0))
 SMALLEST_REGION = 0.01  # of the image
 RESAMPLES = 1_000
-_PROBE = 1_024  # images that settle an untrained network
-_MOST_UNDEFINED = 0.2  # share of maps above which the figures deserve a warning
 _DRAWS = 4_000_000  # random numbers held at once
 
 
@@ -245,38 +241,6 @@ class Examined:
         for low, high in AREA_BINS:
             below = self.bias.area <= high if high == 1 else self.bias.area < high
             yield f"area:{low:g}-{high:g}", (self.bias.area >= low) & below
-
-
-def study(
-    net: nn.Module,
-    images: ImageSet,
-    fetch: Fetch,
-    *,
-    layer: str | None = None,
-    target: Target = "label",
-    tau: float = 0.5,
-    eps_pos: float = 0.0,
-    eps_range: float = 0.05,
-    run: str,
-    control: bool = False,
-    batch_size: int = 500,
-    device: torch.device | str = "cpu",
-) -> Iterator[dict[str, Any]]:
-    """Yield the `bias` records of every subset that has images, then the `bias_sweep` records.
-
-    Arguments and faults are those of `examine`; `run` names the records. With `control`, `net` is
-    the untrained network (`control.untrained`), settled on the first 1,024 images if it is not yet.
-    """
-    if control and not is_settled(net):
-        settle(net.to(device), in_order(fetch, min(len(images), _PROBE), batch_size=batch_size))
-    found = examine(
-        net, images, fetch, layer=layer, target=target, tau=tau, eps_pos=eps_pos,
-        eps_range=eps_range, batch_size=batch_size, device=device,
-    )  # fmt: skip
-    share = _mean(found.bias.undefined[~found.bias.dropped])
-    if share > _MOST_UNDEFINED and not control:
-        log.warning("%s: %.0f %% of the heat maps are constant, hence undefined", run, 100 * share)
-    yield from records(found, run=run, control=control)
 
 
 @torch.no_grad()
