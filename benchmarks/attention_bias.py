@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -26,9 +27,14 @@ FIGURES = ("position", "range", "unbiased", "energy", "chance_energy")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+")
+    show(parser.parse_args().runs)
+
+
+def show(runs: Sequence[str]) -> None:
+    """Ask every run where it looks and print the table."""
     found = defaultdict(lambda: defaultdict(list))
     top1 = defaultdict(list)
-    for run in parser.parse_args().runs:
+    for run in runs:
         records = qr.run("eval", "attention", runs=(run,), bias="boxes")
         accuracy = next(r for r in records if r["event"] == "eval")
         top1[accuracy["module"]].append(accuracy["top1"])
