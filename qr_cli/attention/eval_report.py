@@ -54,6 +54,11 @@ TABLES = {
         "Post-hoc: the other blocks hold their mean gate. Drop of top-1, paired 95 % interval.",
         ("run", "order", "draw", "keep", "mask", "top1", "drop", "drop_low", "drop_high"),
     ),
+    "robust": (
+        "Disturbed pixels",
+        "Strength in units of the range [0, 1]; float32, 95 % Wilson interval. Measured, no claim.",
+        ("run", "attack", "eps", "clean", "top1", "top1_low", "top1_high", "images"),
+    ),
 }  # fmt: skip
 SHELF = Path("runs/attention")  # of reports on weights without a run
 

@@ -1,8 +1,8 @@
 """The questions `qr eval attention` can ask of a run besides accuracy: one function each.
 
-A question takes a subject and the recipe and answers with records and the plots they allow. Its
-check takes the network alone, so that what cannot be answered is refused before anything is
-measured.
+A question takes a subject and the recipe and answers with records and the plots they allow, in
+float32 whatever the run's precision. Its check takes the network alone, so that what cannot be
+answered is refused before anything is measured.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
-from qr_cli.attention import bias, freeze, stiffness, stripes, tickets
+from qr_cli.attention import bias, freeze, robust, stiffness, stripes, tickets
 from qr_cli.attention.cam import find_layer
 from qr_cli.attention.control import untrained
 from qr_cli.attention.insert import residual_blocks
@@ -101,6 +101,10 @@ def _check_ticket(place: str, net: nn.Module, recipe: AttentionEval) -> None:
             f"--ticket: {text} is more than the {count} blocks with attention of {place}",
             hint=f"--ticket {count}, or any number from 0",
         )
+
+
+def _no_check(place: str, net: nn.Module, recipe: AttentionEval) -> None:
+    """Any network can be asked."""
 
 
 def _require_attention(flag: str, place: str, net: nn.Module, *, to_hold: bool) -> int:
@@ -207,6 +211,25 @@ def _ticket(subject: Subject, recipe: AttentionEval) -> Answer:
     return Answer(records, [plot] if plot else [])
 
 
+def _robust(subject: Subject, recipe: AttentionEval) -> Answer:
+    """How does accuracy fall when pixels are disturbed?"""
+    from qr_cli.attention.robust_plots import robust_plots
+
+    net: Any = subject.net
+    records = list(
+        robust.study(
+            net,
+            subject.probe(len(subject.images)),
+            recipe.robust.robust,
+            mean=net.mean,
+            std=net.std,
+            run=subject.name,
+            which=recipe.target.which if recipe.target.runs else None,
+        )
+    )
+    return Answer(records, robust_plots(records))
+
+
 class Question(NamedTuple):
     """A question: its name, whether it is asked, whether it can be, and its answer."""
 
@@ -227,4 +250,5 @@ QUESTIONS = (
     ),
     Question("switches", lambda recipe: recipe.blocks.switches, _check_switches, _switches),
     Question("ticket", lambda recipe: recipe.blocks.ticket is not None, _check_ticket, _ticket),
+    Question("robust", lambda recipe: bool(recipe.robust.robust), _no_check, _robust),
 )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from qr_cli.attention.attacks import parse_attacks
 from qr_cli.attention.backbones.names import check_arch
 from qr_cli.attention.grammar import check_module
 from qr_cli.engine.recipe import Loader, Optim, Recipe, Run, Schedule, Section, TrainRecipe
@@ -107,6 +108,9 @@ class Data(Section):
     limit_train: Annotated[int | None, Field(ge=1, description="Use so many training images.")] = (
         None
     )
+    label_noise: Annotated[
+        float, Field(ge=0, lt=1, description="Share of training labels to make wrong.")
+    ] = 0.0
     memory_limit: Annotated[
         float, Field(gt=0, description="GiB of decoded images kept in memory.")
     ] = 4.0
@@ -319,6 +323,16 @@ class Blocks(Section):
         return self
 
 
+class Robust(Section):
+    """How accuracy falls when pixels are disturbed (measured, no claim)."""
+
+    robust: Annotated[
+        tuple[str, ...],
+        AfterValidator(lambda words: tuple(map(str, parse_attacks(words)))),
+        Field(description="Disturb pixels: noise:0.05,0.1, fgsm:2/255, noise,fgsm."),
+    ] = ()
+
+
 class Report(Section):
     """Where tables and plots go."""
 
@@ -338,6 +352,7 @@ class AttentionEval(Recipe):
     compare: Compare = Compare()
     bias: Bias = Bias()
     blocks: Blocks = Blocks()
+    robust: Robust = Robust()
     report: Report = Report()
 
     @model_validator(mode="after")
@@ -371,4 +386,5 @@ class AttentionEval(Recipe):
         """Tell whether more than accuracy is asked of each run."""
         blocks = self.blocks
         flags = (blocks.stiffness, blocks.stripes, blocks.stripes_drop, blocks.switches)
-        return any(flags) or self.bias.bias is not None or blocks.ticket is not None
+        others = (self.bias.bias, blocks.ticket, self.robust.robust or None)
+        return any(flags) or any(other is not None for other in others)

@@ -88,13 +88,16 @@ class Subject:
 
     @cached_property
     def measured(self) -> tuple[dict[str, float], Tensor]:
-        """Return top1, top5, loss over the test images, and bool (N,) whether each is right."""
+        """Return top1, top5, loss over the test images, and bool (N,) whether each is right.
+
+        In the run's precision; afterwards the network computes in float32 again.
+        """
+        batches = in_order(self.fetch(self.images), len(self.images), batch_size=self.batch_size)
+        model = self.accelerator.prepare_model(self.net, evaluation_mode=True)
         with torch.no_grad():
-            return classification(
-                self.accelerator.prepare_model(self.net, evaluation_mode=True),
-                in_order(self.fetch(self.images), len(self.images), batch_size=self.batch_size),
-                self.accelerator,
-            )
+            found = classification(model, batches, self.accelerator)
+        self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # it wrapped net.forward
+        return found
 
     def record(self, which: str) -> Record:
         """Return the record of the network's accuracy."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from qr_cli.attention.augment import Fetch, augment_for, normalization
 from qr_cli.attention.data import ImageSet, read
 from qr_cli.attention.insert import collect_aux_loss, iter_attention
+from qr_cli.attention.label_noise import relabel, sha256
 from qr_cli.attention.metrics import classification
 from qr_cli.attention.probe import PROBED, STRIPED, Probe, vanished
 from qr_cli.attention.recipe import Attention
@@ -57,6 +59,14 @@ class AttentionTask:
         if splits.train is None or not len(splits.train):
             raise DataError(f"{splits.source} has no training images", hint="qr list data")
         self.source, self.train_set = splits.source, splits.train
+        if recipe.data.label_noise:
+            labels = relabel(
+                splits.train.labels,
+                len(splits.train.classes),
+                share=recipe.data.label_noise,
+                seed=recipe.run.seed,
+            )
+            self.train_set = replace(splits.train, labels=labels)
         self.measured: dict[str, ImageSet] = {"test": splits.test}
         if splits.val is not None:
             self.measured["val"] = splits.val
@@ -197,13 +207,22 @@ class AttentionTask:
             "data_note": self.measured["test"].note,
         }
 
+    def facts(self) -> Record:
+        """Return what run.json notes besides: the hash of labels that are not those of the data."""
+        if not (share := self.recipe.data.label_noise):
+            return {}
+        return {"label_noise": share, "labels_sha256": sha256(self.train_set.labels)}
+
     def lead(self) -> str:
         """Return what the run is, in a sentence."""
         model = self.recipe.model
+        noise = self.recipe.data.label_noise
+        wrong = f" {100 * noise:g} % of the training labels are wrong." if noise else ""
         what = "no attention" if model.module == "none" else model.module
         return (
             f"{model.arch} with {what} on {self.source}: {len(self.train_set):,} training and "
             f"{len(self.measured['test']):,} test images, {len(self.train_set.classes)} classes."
+            f"{wrong}"
         )
 
     def plots(self, records: Sequence[Record]) -> list[Plot]:

@@ -54,12 +54,17 @@ LAYOUTS: dict[str, Layout] = {
         [("order", "order"), ("keep", "kept>"), ("mask", "mask"), ("top1", "top-1 %>"),
          ("drop", "drop>"), ("interval", "95 %>")],
     ),
+    "robust": Layout(
+        "disturbed pixels in [0, 1] (measured, no claim)",
+        [("attack", "attack"), ("eps", "strength>"), ("clean", "clean %>"), ("top1", "top-1 %>"),
+         ("interval", "95 %>")],
+    ),
 }  # fmt: skip
-QUESTIONS = ("bias", "stiffness", "stripes", "switch", "ticket")
+QUESTIONS = ("bias", "stiffness", "stripes", "switch", "ticket", "robust")
 BRIEF = ("all", "right", "wrong")  # subsets a terminal shows; records have them all
 POINTS = ("drop", "drop_if_frozen")  # differences of shares, in per cent with their sign
 SHARES = ("position", "range", "unbiased", "energy", "chance_energy", "pointing")
-TOP = ("top1", "top5")
+TOP = ("top1", "top5", "clean", "top1_low", "top1_high")
 
 
 def show(found: Mapping[str, list[Record]]) -> None:
@@ -113,6 +118,9 @@ def _rows(records: Sequence[Record]) -> Iterator[Record]:
                 if "draw" in record:
                     row["order"] = f"random {record['draw'] + 1}"
                 ends = (_cell("drop", record[f"drop_{end}"]) for end in ("low", "high"))
+                row["interval"] = " to ".join(ends)
+            case "robust":
+                ends = (_cell(key, record[key]) for key in ("top1_low", "top1_high"))
                 row["interval"] = " to ".join(ends)
         yield row
 

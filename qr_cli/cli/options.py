@@ -134,7 +134,7 @@ def _parameters(leaf: Leaf) -> Iterator[inspect.Parameter]:
         info = typer.Option(
             leaf.flag, help=help, metavar=_metavar(leaf), autocompletion=completion(leaf), **panel
         )
-        yield _keyword(_dest(leaf), str | None, info)
+        yield _keyword(_dest(leaf), list[str] | None if leaf.is_list else str | None, info)
 
 
 def _value(leaf: Leaf, values: dict[str, Any]) -> Any:
@@ -142,7 +142,10 @@ def _value(leaf: Leaf, values: dict[str, Any]) -> Any:
     if leaf.kind is bool:
         on, off = (values[_dest(leaf) + _SIGN[value]] for value in (True, False))
         return True if on else False if off else None
-    return values[_dest(leaf)] or None
+    value = values[_dest(leaf)] or None
+    if isinstance(value, list) and "argument" not in leaf.extra:
+        return ",".join(value)  # "--seeds 0 --seeds 1" is "--seeds 0,1"
+    return value
 
 
 def _keyword(name: str, annotation: Any, info: Any) -> inspect.Parameter:

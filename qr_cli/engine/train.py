@@ -85,6 +85,7 @@ def train(
     if recipe.run.tracker != "none":
         accelerator.init_trackers(f"qr-{task.name}", config={"run": recipe.run_name})
     facts = _facts(command, world, str(accelerator.device))
+    facts |= getattr(task, "facts", dict)()  # what a task wants noted of its data; most do not
     with _log_to(run), _reported(run, task, recipe), _status(run, facts):
         progress = fit(
             task,

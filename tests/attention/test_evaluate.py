@@ -35,6 +35,7 @@ KEYS = {
     "images",
     "stiffness_total": "run tns control_tns contrast reference_r rho_gate_nsi",
     "ticket": "run experiment order keep mask top1 drop drop_low drop_high images",
+    "robust": "run attack eps strength clean top1 top1_low top1_high images convention",
     "switch": "run block stage index operator omega_mean omega_std images",
 }
 
@@ -92,6 +93,7 @@ def test_runs_of_one_recipe_are_one_row(runs):
         ({"stripes_drop": True}, ["stripes", "stripes_total"]),
         ({"switches": True}, ["switch"]),
         ({"ticket": "sweep", "ticket_order": "step"}, ["ticket"]),
+        ({"robust": "noise:0.1,fgsm:2/255"}, ["robust"]),
     ],
     ids=lambda value: "-".join(value),
 )
@@ -185,6 +187,15 @@ def test_a_report_killed_half_way_is_written_again(runs, tmp_path, monkeypatch):
     assert left == {"recipe.yaml", "metrics.jsonl", "run.json"}
     with pytest.raises(UsageError, match="earlier report"):
         evaluate(runs["sem-s0"], **where)
+
+
+def test_questions_are_asked_in_float32_whatever_the_precision_of_the_run(runs):
+    asked = {"bias": "boxes", "robust": "noise:0.1"}
+    plain = evaluate(runs["sem-s0"], **asked, precision="fp32")
+    halved = evaluate(runs["sem-s0"], **asked, precision="bf16")
+    assert of(plain, "eval")[0]["loss"] != of(halved, "eval")[0]["loss"]
+    for event in ("bias", "bias_sweep", "robust"):
+        assert of(plain, event) == of(halved, event)
 
 
 def test_it_is_said_what_is_done(runs):

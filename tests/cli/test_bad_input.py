@@ -67,6 +67,8 @@ CALLS = [
     Row("train attention --name a/b", 2, "got a/b", "--help"),
     Row("train attention --image-size 4", 2, "--image-size: should be greater than or", "--help"),
     Row("train attention --val 2", 2, "--val 2: a share lies between 0 and 1", "--val 0.1"),
+    Row("train attention --label-noise 1", 2, "--label-noise: should be less than 1", "noise 0.0"),
+    Row("train attention --label-noise -0.1", 2, "--label-noise: should be greater", "noise 0.0"),
     Row("train attention --seeds 0,1 --seed 2", 2, "--seeds: cannot go with --seed", "--help"),
     Row("train attention --seeds 3,3", 2, "--seeds: must differ, got 3,3", "--help"),
     Row("train attention --aux-weight x", 2, "--aux-weight: should be 'auto' or", "auto"),

@@ -97,6 +97,12 @@ def test_seeds_make_one_run_each(qr, received):
     assert answer.out.splitlines() == [f"runs/attention/three-s{seed}" for seed in (0, 2, 5)]
 
 
+@pytest.mark.parametrize("words", ["--seeds 0,2,5", "--seeds 0 --seeds 2,5"])
+def test_a_list_is_given_with_commas_or_piece_by_piece(qr, received, words):
+    assert qr("train", "attention", *words.split()).code == 0
+    assert [call["recipe"].run.seed for call in received] == [0, 2, 5]
+
+
 def test_resume_and_overwrite_arrive(qr, received):
     qr("train", "attention", "--resume")
     qr("train", "attention", "--overwrite")
