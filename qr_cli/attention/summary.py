@@ -92,8 +92,8 @@ def _costs(recipe: Attention, data: Summary) -> dict[str, Any]:
     """Return parameters, operations of one image, and how open attention starts."""
     small = recipe.model.arch.startswith("qr:") and data.size[0] * data.size[1] <= _SMALL
     identity = _identity(recipe)
-    with torch.device("cpu" if small else "meta"), _Undrawn():
-        net = build(recipe, len(data.classes), weights=None, identity_start=identity)
+    changes = {"identity_start": identity, "image_size": data.size}
+    net = _undrawn(recipe, data, device="cpu" if small else "meta", **changes)
     every, attention = cost.parameters(net)
     return {
         "parameters": every,
@@ -141,8 +141,7 @@ def _places(recipe: Attention, data: Summary) -> list[Place]:
     model = recipe.model
     if model.module == "none":
         return []
-    with torch.device("meta"), _Undrawn():
-        net = build(recipe, len(data.classes), weights=None, module="none")
+    net = _undrawn(recipe, data, device="meta", module="none")
     return plan(
         net,
         model.module,
@@ -151,6 +150,16 @@ def _places(recipe: Attention, data: Summary) -> list[Place]:
         place=model.place,
         replace=model.replace,
     )
+
+
+def _undrawn(recipe: Attention, data: Summary, *, device: str, **changes: Any) -> nn.Module:
+    """Build the network without drawing its weights; on the CPU where meta tensors cannot do it."""
+    try:
+        with torch.device(device), _Undrawn():
+            return build(recipe, len(data.classes), weights=None, **changes)
+    except NotImplementedError:  # RegNet computes its widths with tensors
+        with _Undrawn():
+            return build(recipe, len(data.classes), weights=None, **changes)
 
 
 def _identity(recipe: Attention) -> str:

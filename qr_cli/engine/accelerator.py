@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -13,6 +15,8 @@ from accelerate.utils import set_seed
 
 from qr_cli.engine.recipe import Run
 from qr_cli.errors import EnvironmentFault
+
+log = logging.getLogger(__name__)
 
 _PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -29,6 +33,8 @@ def make_accelerator(run: Run, folder: Path) -> Accelerator:
     """
     check_device(run.device, run.precision)
     check_tracker(run.tracker)
+    if run.precision == "bf16" and _on_cpu(run.device) and not computes_bf16():
+        _warn_of_bf16()
     # Accelerate keeps its settings per process; a second run may ask for others.
     AcceleratorState._reset_state(reset_partial_state="RANK" not in os.environ)
     accelerator = Accelerator(
@@ -54,11 +60,30 @@ def check_device(device: str, precision: str) -> None:
     }
     if not present[device]:
         raise EnvironmentFault(f"--device: {device} is not available here", hint="--device cpu")
-    on_cpu = device == "cpu" or (device == "auto" and not (present["cuda"] or present["mps"]))
-    if precision == "fp16" and on_cpu:
+    if precision == "fp16" and _on_cpu(device):
         raise EnvironmentFault(
             "--precision: fp16 needs a GPU; on a CPU use bf16 or fp32", hint="--precision bf16"
         )
+
+
+def computes_bf16() -> bool:
+    """Tell whether torch has fast bf16 kernels for this processor; without them it emulates."""
+    mkldnn = torch.backends.mkldnn.is_available()
+    return mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _on_cpu(device: str) -> bool:
+    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return device == "cpu" or (device == "auto" and not accelerated)
+
+
+@cache
+def _warn_of_bf16() -> None:
+    """Say once per process that bf16 will not pay."""
+    log.warning(
+        "this processor has no bf16 arithmetic: it is emulated, many times slower than "
+        "--precision fp32"
+    )
 
 
 def check_tracker(tracker: str) -> None:

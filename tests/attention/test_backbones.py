@@ -187,6 +187,7 @@ def test_a_small_image_in_a_large_stem_is_mentioned(caplog: pytest.LogCaptureFix
     caplog.clear()
     on_meta("resnet18(stem=cifar)", num_classes=10, image_size=32)
     on_meta("resnet18", num_classes=10, image_size=(224, 224))
+    on_meta("torchvision:mobilenet_v2", num_classes=10, image_size=32)  # has no such option
     assert not caplog.text
 
 

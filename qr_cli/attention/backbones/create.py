@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from qr_cli.attention.backbones.names import Arch, parse_arch
+from qr_cli.attention.backbones.names import TORCHVISION_RESNETS, Arch, parse_arch
 from qr_cli.attention.backbones.select import Stages
 from qr_cli.attention.insert import attach
 from qr_cli.attention.names import BACKBONES
@@ -121,7 +121,9 @@ def _identity(wish: bool | str, fresh_on_weights: bool) -> bool:
 
 
 def _warn_of_stem(arch: Arch, image_size: int | tuple[int, int] | None) -> None:
-    if image_size is None or arch.family != "torchvision" or "stem" in arch.options:
+    if image_size is None or "stem" in arch.options:
+        return
+    if arch.family != "torchvision" or arch.name not in TORCHVISION_RESNETS:
         return
     side = image_size if isinstance(image_size, int) else min(image_size)
     if side < SMALL_SIDE:

@@ -1,6 +1,6 @@
 """Time of one attention module, forward and backward, against its equations and timm's SE.
 
-    OMP_NUM_THREADS=1 python benchmarks/attention_modules.py [--rounds 15] [--only "se;spem"]
+    OMP_NUM_THREADS=1 python benchmarks/attention.py [--rounds 15] [--only "se;spem"]
 
 A map of (128, 256, 16, 16), one fixed upstream gradient, gradients of the map and of every
 parameter; one warm-up, then rounds in alternating order; the median of process time. All figures
