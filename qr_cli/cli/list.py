@@ -20,6 +20,12 @@ def _modules() -> Iterator[Row]:
         yield {"name": name, "summary": entry.summary}
 
 
+def _attention() -> Iterator[Row]:
+    from qr_cli.attention.catalog import catalog  # imports torch
+
+    return catalog()
+
+
 def _archs() -> Iterator[Row]:
     from qr_cli.attention.backbones.names import CIFAR_RESNETS, TORCHVISION_RESNETS
     from qr_cli.attention.names import BACKBONES
@@ -49,10 +55,12 @@ def _recipes() -> Iterator[Row]:
 
 KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
     "modules": ("Attention modules, for --module.", _modules),
+    "attention": ("Attention modules: parameters at 256 channels, start gate.", _attention),
     "archs": ("Backbones, for --arch.", _archs),
     "data": ("Data sources, for --data.", _data),
     "recipes": ("Shipped recipes, for --recipe.", _recipes),
 }
+_NUMBERS = {"parameters": "params", "start_gate": "gate"}  # columns of some kinds
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.", metavar=" ")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the names.", metavar=" ")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.", metavar=" ")]
@@ -65,9 +73,16 @@ def _command(kind: str, rows: Callable[[], Iterator[Row]]) -> Callable[..., None
         for row in found:
             out.record({"event": kind.removesuffix("s"), **row})
             out.value(row["name"])
-        out.table(kind, ["name", "what it is"], [[r["name"], r["summary"]] for r in found])
+        numbers = [key for key in _NUMBERS if any(key in row for row in found)]
+        columns = ["name", *(f"{_NUMBERS[key]}>" for key in numbers), "what it is"]
+        cells = [[r["name"], *(_cell(r[key]) for key in numbers), r["summary"]] for r in found]
+        out.table(kind, columns, cells)
 
     return command
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
 app = typer.Typer(
