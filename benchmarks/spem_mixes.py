@@ -27,42 +27,29 @@ from qr_cli.errors import QrError
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-class MixSE(se.SE):
+class Mix:
+    """What is pooled; the class it is mixed into says what the gate makes of it."""
+
+    squeeze_kind = "max_min"
+
+    def __init__(self, channels: int, *, share: float) -> None:
+        super().__init__(channels)
+        self.share = share
+
+    def squeeze(self, f: Tensor) -> Tensor:
+        return spatial_max_min(f)  # (B, 2, C)
+
+    def logits(self, s: Tensor, ctx: Ctx | None = None) -> Tensor:
+        largest, smallest = s.unbind(1)
+        return super().logits(self.share * largest + (1 - self.share) * smallest, ctx)
+
+
+class MixSE(Mix, se.SE):
     """The gate of se on a fixed mix of maximum and minimum."""
 
-    squeeze_kind = "max_min"
 
-    def __init__(self, channels: int, *, share: float) -> None:
-        super().__init__(channels)
-        self.share = share
-
-    def squeeze(self, f: Tensor) -> Tensor:
-        return spatial_max_min(f)  # (B, 2, C)
-
-    def logits(self, s: Tensor, ctx: Ctx | None = None) -> Tensor:
-        return super().logits(mixed(s, self.share), ctx)
-
-
-class MixIE(ie.IE):
+class MixIE(Mix, ie.IE):
     """The gate of ie on a fixed mix of maximum and minimum."""
-
-    squeeze_kind = "max_min"
-
-    def __init__(self, channels: int, *, share: float) -> None:
-        super().__init__(channels)
-        self.share = share
-
-    def squeeze(self, f: Tensor) -> Tensor:
-        return spatial_max_min(f)  # (B, 2, C)
-
-    def logits(self, s: Tensor, ctx: Ctx | None = None) -> Tensor:
-        return super().logits(mixed(s, self.share), ctx)
-
-
-def mixed(s: Tensor, share: float) -> Tensor:
-    """Return share * maximum + (1 - share) * minimum, (B, 2, C) -> (B, C)."""
-    largest, smallest = s.unbind(1)
-    return share * largest + (1 - share) * smallest
 
 
 def main() -> int:

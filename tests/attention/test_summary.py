@@ -13,6 +13,7 @@ from qr_cli.attention.modules.contract import ChannelAttention
 from qr_cli.attention.names import MODULES
 from qr_cli.attention.recipe import Attention
 from qr_cli.attention.summary import summarize
+from qr_cli.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 PLANNED = """
@@ -58,6 +59,11 @@ def test_a_plan_counts_the_operations_of_the_table(arch, module, classes, side, 
 )
 def test_a_plan_counts_larger_images_too(arch, module, classes, side, count):
     assert plan(arch, module, side=side, classes=classes)["flops"] == count
+
+
+def test_a_network_that_the_meta_device_cannot_build_is_refused_in_words():
+    with pytest.raises(UsageError, match="RegNet is not supported yet"):
+        plan("torchvision:regnet_y_400mf")
 
 
 @pytest.mark.parametrize("name", MODULES.all())
