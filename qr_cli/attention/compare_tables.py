@@ -6,8 +6,8 @@ points (hundredths).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _verdict(record: Record) -> str:
     return "untested" if record["delta_low"] is None else "not shown"
 
 
-def _span(record: Record, key: str, form: str, between: str = "-") -> str:
+def _span(record: Record, key: str, form: str, between: str = "–") -> str:  # an end may be negative
     return between.join(form.format(100 * record[f"{key}_{end}"]) for end in ("low", "high"))
 
 
@@ -143,10 +143,13 @@ def points(difference: float | None) -> str:
 
 
 def _narrow(label: str) -> str:
-    """Break a label after commas and plus signs; blanks mean nothing in a module's text."""
-    if len(label) <= NARROW:
-        return label
-    return "\n".join(wrap(label.replace(",", ", ").replace("+", "+ "), NARROW))
+    """Break a long label where a module's text has a mark; blanks mean nothing there."""
+    lines = [""]
+    for part in re.findall(r"[^,+:(]*[,+:(]|[^,+:(]+", label.replace(", ", ",")):
+        if lines[-1] and len(lines[-1] + part) > NARROW:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def count(number: int) -> str:

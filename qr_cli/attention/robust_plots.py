@@ -13,7 +13,8 @@ from qr_cli.engine.figures import End, Theme, label_ends, new_figure
 from qr_cli.engine.report import Plot
 
 Record = dict[str, Any]
-NAMES = {"noise": "Gaussian noise", "fgsm": "One gradient step (FGSM)"}
+NAMES = {"noise": "Gaussian noise", "fgsm": "one gradient step"}
+LEVELS = "/255"  # strengths in steps of an 8-bit pixel
 
 
 def robust_plots(records: Sequence[Record]) -> list[Plot]:
@@ -28,18 +29,22 @@ def _against_strength(kind: str, rows: list[Record]) -> Plot:
     strengths, top1 = column(rows, "strength"), column(rows, "top1")
     errors = [top1 - column(rows, "top1_low"), column(rows, "top1_high") - top1]
     clean = float(rows[0]["clean"])
+    names, unit = [row["eps"] for row in rows], "pixels in [0, 1]"
+    if all(name.endswith(LEVELS) for name in names):
+        names, unit = [name.removesuffix(LEVELS) for name in names], "of 255 levels of a pixel"
 
     def draw(theme: Theme) -> Figure:
         figure, (axes,) = new_figure(theme)
         color = theme.colors[0]
         axes.axhline(clean, color=theme.muted, linewidth=0.8, linestyle=(0, (4, 2)))
         axes.plot([0, *strengths], [clean, *top1], color=color, linewidth=2)
-        axes.errorbar(strengths, top1, errors, color=color, fmt="o", markersize=5, capsize=3)
-        axes.set_xticks(strengths, [row["eps"] for row in rows])
+        axes.errorbar(strengths, top1, errors, color=color, fmt="o", markersize=5, capsize=3,
+                      clip_on=False)  # fmt: skip
+        axes.set_xticks(strengths, names)
         axes.set_xlim(0, strengths[-1] * 1.04)
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
-        axes.set_xlabel("strength, pixels in [0, 1]")
+        axes.set_xlabel(f"strength, {unit}")
         axes.set_ylabel("top-1 accuracy (%)")
         label_ends(axes, [
             End(0, clean, "clean", theme.muted), End(0, float(top1[-1]), "disturbed", color)
@@ -47,8 +52,8 @@ def _against_strength(kind: str, rows: list[Record]) -> Plot:
         return figure
 
     last = rows[-1]
-    title = f"{NAMES[kind]} of {last['eps']} takes top-1 from {100 * clean:.1f} to "
-    title += f"{100 * last['top1']:.1f} %"
+    title = f"Top-1 is {100 * last['top1']:.1f} % under {NAMES[kind]} of {last['eps']}, "
+    title += f"{100 * clean:.1f} % without"
     caption = (
         f"{rows[0]['images']:,} test images, 95 % Wilson intervals; {last['convention']}. "
         "Measured, no claim."

@@ -276,7 +276,7 @@ def test_the_terminal_table_fits_80_columns():
     out = StringIO()
     Console(file=out, width=80).print(table)
     text = out.getvalue()
-    for whole in ("asr(se)+se", "lsas(eca,", "order=2)", "90.0 82.6-94.5", "baseline", "not shown"):
+    for whole in ("asr(se)+se", "lsas(eca,", "order=2)", "90.0 82.6–94.5", "baseline", "not shown"):
         assert whole in text
     assert len(text.splitlines()) == 3 + 1 + 4 + 1  # one row is broken once, none is squeezed
 
