@@ -24,6 +24,7 @@ SMALL = {
     "device": "cpu",
     "batch_size": 64,
 }
+BF16 = {"precision": "bf16", "epochs": 1, "data": "shapes(size=16,test=20,train=64)"}  # emulated
 RESULT = {
     *("event", "epoch", "last_top1", "best_top1", "best_epoch", "best_selected_on", "data"),
     *("data_sha256", "data_note", "seed", "run", "checkpoint"),
@@ -63,7 +64,7 @@ def task(**changes) -> AttentionTask:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"precision": "bf16"}, {"val": "0.25", "module": "spem"}, {"ema": 0.9, "epochs": 1}],
+    [{}, BF16, {"val": "0.25", "module": "spem"}, {"ema": 0.9, "epochs": 1}],
     ids=["plain", "bf16", "val", "averaged"],
 )
 def test_eval_repeats_the_last_record_to_the_digit(train, settings):
