@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from qr_cli import attention as attention
     from qr_cli.api import load as load
     from qr_cli.api import run as run
     from qr_cli.attention.backbones.create import create_backbone as create_backbone
@@ -32,10 +33,13 @@ _PUBLIC = {
     "iter_attention": "qr_cli.attention.insert",
     "collect_aux_loss": "qr_cli.attention.insert",
 }
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+_ROOMS = ("attention",)  # packages whose files are reached as qr.ROOM.FILE
+__all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)

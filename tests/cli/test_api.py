@@ -23,6 +23,17 @@ def test_every_public_name_is_there(name):
     assert name in dir(qr_cli)
 
 
+def test_the_questions_are_reached_through_their_room_and_load_nothing_before():
+    code = (
+        "import sys, qr_cli as qr; qr.attention; assert 'torch' not in sys.modules; "
+        "a = qr.attention; print([f.__name__ for f in (a.cam.grad_cam, a.bias.bias, "
+        "a.stiffness.stiffness, a.stripes.collect, a.shapes.shapes, a.robust.disturb)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    names = ["grad_cam", "bias", "stiffness", "collect", "shapes", "disturb"]
+    assert done.stdout.strip() == str(names), done.stderr
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'qr_cli' has no attribute 'nothing'"):
         qr_cli.nothing  # noqa: B018
