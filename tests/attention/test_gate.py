@@ -10,6 +10,7 @@ from qr_cli.attention.modules.contract import Ctx
 
 KINDS = {"mean": "se", "mean_std": "srm", "max_min": "spem", "grid": "spa", "dct": "fca"}
 FORMS = [*KINDS.values(), "cbam", "lsas(se)", "sem", "ras(ie)", "stepnet", "lsas(srm)"]
+FORMS += ["asr(se)", "asr(ie,delta=2)"]  # a constant gate
 
 
 def moved(form, channels=16, dtype=torch.float64):

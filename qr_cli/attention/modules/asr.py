@@ -23,6 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from qr_cli.attention.modules import gate as gates
 from qr_cli.attention.modules.contract import ChannelAttention, Ctx, precise
 from qr_cli.attention.modules.se import SE
 from qr_cli.errors import UsageError
@@ -87,6 +88,11 @@ class ASR(ChannelAttention):
     def gate(self, f: Tensor, ctx: Ctx | None = None) -> Tensor:
         """Return v as (1, C, 1, 1); of `f` only the dtype matters."""
         return self.constant_gate()[None, :, None, None].to(f.dtype)
+
+    def forward(self, f: Tensor, ctx: Ctx | None = None) -> Tensor:
+        """Return v * f, (B, C, H, W) -> (B, C, H, W)."""
+        gate = self.gate(f, ctx)
+        return gates.constant_product(f, gate) if gates.worthwhile(f, self.backward) else f * gate
 
     def aux_loss(self) -> Tensor | None:
         """Return the sum of the inner modules' losses."""

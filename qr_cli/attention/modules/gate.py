@@ -17,6 +17,7 @@ over the big map several times. Here it is
 Two autograd nodes share one record: the product's backward leaves (r, gate) there, the squeeze's
 backward, which autograd runs after G's, takes them. G itself is an ordinary graph, so that hooks,
 frozen parameters, a state handed to the next block and `retain_graph` need no special care.
+A gate that is a constant of the map (asr) needs the first line alone: `constant_product`.
 Double backward raises. Shapes: B batch, C channels, H height, W width.
 """
 
@@ -108,6 +109,30 @@ class _Product(torch.autograd.Function):
             return None, None, gg, None
         ctx.record["upstream"] = (torch._C._current_graph_task_id(), r, gate)
         return None, torch.zeros_like(s), gg, None  # the zero makes autograd visit `_Squeeze`
+
+
+def constant_product(f: Tensor, gate: Tensor) -> Tensor:
+    """Return gate * f for a gate that does not depend on f, (B, C, H, W) and (1, C, 1, 1)."""
+    out: Tensor = _ConstantProduct.apply(f, gate)
+    return out
+
+
+class _ConstantProduct(torch.autograd.Function):
+    """out = gate * f; its backward reads the map once for the gate's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, gate: Tensor) -> Tensor:
+        ctx.save_for_backward(f, gate)
+        return f * gate
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, r: Tensor) -> Any:
+        f, gate = ctx.saved_tensors
+        gf = r * gate if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return gf, None
+        return gf, product_sum(r, f).sum(0)[None, :, None, None].to(gate.dtype)
 
 
 def product_sum(r: Tensor, f: Tensor) -> Tensor:
