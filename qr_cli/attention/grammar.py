@@ -94,6 +94,13 @@ def resolve_module(text: str) -> Chain:
     return _Checker(text).chain(parse(text))
 
 
+def check_options(text: str, node: Node, known: Form) -> Node:
+    """Return a term of another table, which takes options and nothing inside, defaults dropped."""
+    if node.args:
+        fault(text, node.args[0][0].at, f"{node.name} takes no sub-module")
+    return Node(node.name, (), _Checker(text).options(node, known), node.at)
+
+
 def fault(text: str, at: int, message: str, *, hint: str = SHAPE) -> NoReturn:
     """Raise UsageError with the text and a caret under position `at`."""
     raise UsageError(f"{message}\n  {text}\n  {' ' * at}^", hint=hint)

@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from qr_cli.attention.backbones.batch_norm import is_plain_batch_norm
+from qr_cli.attention.backbones.batch_norm import PassThrough, is_plain_batch_norm
 from qr_cli.attention.backbones.hosts import (
     Mechanism,
     StageModules,
@@ -323,6 +323,6 @@ def _mechanism(block: Block, probe: ChannelAttention, spec: str) -> tuple[Mechan
     if not probe.needs and block.kind == "timm resnet":
         return "slot", "se"
     norm = block.module.get_submodule(block.last_norm)
-    if not probe.needs and is_plain_batch_norm(norm):
+    if not probe.needs and (is_plain_batch_norm(norm) or isinstance(norm, PassThrough)):
         return "batch norm", f"{block.last_norm}.attn"
     return "explicit block", "attn"

@@ -52,5 +52,8 @@ def network(card: Mapping[str, Any]) -> nn.Module:
         blocks=card["blocks"],
         place=card["place"],
         identity_start=card["identity_start"],
+        srp=card.get("srp"),
+        srp_at=card.get("srp_at", "blocks"),
+        srp_init=card.get("srp_init", "auto"),
         seed=card["seed"],
     )

@@ -1,10 +1,11 @@
-"""The three tables of this room: attention modules, backbones, data sources (imports no torch)."""
+"""The tables of this room: modules, backbones, blocks, data sources (imports no torch)."""
 
 from qr_cli.registry import Entry, Registry
 
 _M = "qr_cli.attention.modules"
 _B = "qr_cli.attention.backbones"
 _A = "qr_cli.attention"
+_S = "qr_cli.attention.srp"
 
 MODULES = Registry(
     "attention module",
@@ -40,6 +41,19 @@ BACKBONES = Registry(
     },
     group="qr_cli.backbones",
     listing="qr list archs",
+)
+
+SRP = Registry(
+    "re-parameterization block",
+    {
+        "repvgg": Entry(f"{_S}.repvgg:RepVGG", "3x3, 1x1 and identity (Ding et al. 2021)"),
+        "acnet": Entry(f"{_S}.acnet:ACNet", "square, vertical, horizontal (Ding et al. 2019)"),
+        "dbb": Entry(f"{_S}.dbb:DBB", "diverse branches (Ding et al. 2021)"),
+        "mobileone": Entry(f"{_S}.mobileone:MobileOne", "several equal ones (Vasu et al. 2022)"),
+        "orepa": Entry(f"{_S}.orepa:OREPA", "merged before the convolution (Hu et al. 2022)"),
+    },
+    group="qr_cli.srp_blocks",
+    listing="qr list srp",
 )
 
 SOURCES = Registry(

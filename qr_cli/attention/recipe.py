@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from qr_cli.attention.attacks import parse_attacks
 from qr_cli.attention.backbones.names import check_arch
 from qr_cli.attention.grammar import check_module
+from qr_cli.attention.srp.names import check_srp
 from qr_cli.engine.recipe import Loader, Optim, Recipe, Run, Schedule, Section, TrainRecipe
 from qr_cli.errors import UsageError
 
@@ -59,6 +60,18 @@ class Model(Section):
     place: Annotated[
         Literal["auto", "branch", "stage-end"], Field(description="Where in a stage:")
     ] = "auto"
+    srp: Annotated[
+        str | None,
+        AfterValidator(lambda v: v and _checked(v, check_srp)),
+        Field(description="Blocks for 3x3 convolutions: repvgg, dbb, mobileone(..), .."),
+    ] = None
+    srp_at: Annotated[
+        Literal["blocks", "all"], Field(description="Where: blocks, or all (the stem too):")
+    ] = "blocks"
+    srp_init: Annotated[
+        Literal["auto", "official", "preserve"],
+        Field(description="Start of blocks; preserve keeps the function:"),
+    ] = "auto"
     identity_start: Annotated[
         Literal["auto", "yes", "no"],
         Field(description="Attention starts as the identity; auto: on weights:"),
@@ -78,6 +91,13 @@ class Model(Section):
     freeze: Annotated[Literal["none", "backbone"], Field(description="What is not trained:")] = (
         "none"
     )
+
+    @model_validator(mode="after")
+    def _blocks(self) -> Self:
+        for flag, value in (("srp-at", self.srp_at), ("srp-init", self.srp_init)):
+            if self.srp is None and value not in ("blocks", "auto"):
+                raise ValueError(f"--{flag}: belongs to --srp, got {value}")
+        return self
 
 
 class Data(Section):
@@ -170,8 +190,9 @@ class Attention(TrainRecipe):
     @property
     def run_name(self) -> str:
         """Return the run folder's name: ``--name``, or the module and the seed."""
-        module = "".join(c if c.isalnum() or c in "._" else "-" for c in self.model.module)
-        return self.run.name or f"{module.strip('-')}-s{self.run.seed}"
+        parts = (*filter(None, (self.model.srp,)), self.model.module)
+        words = ("".join(c if c.isalnum() or c in "._" else "-" for c in p) for p in parts)
+        return self.run.name or "-".join((*(w.strip("-") for w in words), f"s{self.run.seed}"))
 
 
 class Target(Section):

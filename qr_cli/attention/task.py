@@ -176,6 +176,7 @@ class AttentionTask:
             "blocks": recipe.model.blocks,
             "place": recipe.model.place,
             "identity_start": self._identity_start(),
+            **recipe.model.model_dump(include={"srp", "srp_at", "srp_init"}),
             "num_classes": recipe.model.num_classes or len(self.train_set.classes),
             "classes": list(self.train_set.classes),
             "input_size": [3, height, width],
@@ -219,6 +220,7 @@ class AttentionTask:
         noise = self.recipe.data.label_noise
         wrong = f" {100 * noise:g} % of the training labels are wrong." if noise else ""
         what = "no attention" if model.module == "none" else model.module
+        what += f" and {model.srp} blocks" if model.srp else ""
         return (
             f"{model.arch} with {what} on {self.source}: {len(self.train_set):,} training and "
             f"{len(self.measured['test']):,} test images, {len(self.train_set.classes)} classes."

@@ -27,6 +27,7 @@ CONTAINERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "para
 
 _PREFIXES = ("module.", "_orig_mod.")
 _COUNTER = "num_batches_tracked"
+_BRANCHES = {"rbr_dense", "square_conv", "dbb_origin", "rbr_conv", "weight_orepa_origin"}
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ def holds_attention(model: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
         key not in own and (key.startswith("shared.") or {"attn", "se"} & set(key.split(".")))
         for key in tensors
     )
+
+
+def holds_blocks(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether weights hold re-parameterization blocks, by the names of their main branches."""
+    return any(part in _BRANCHES for key in tensors for part in key.split("."))
 
 
 def load_state(model: nn.Module, weights: Weights, *, reset_head: bool = False) -> None:

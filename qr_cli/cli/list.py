@@ -38,6 +38,13 @@ def _archs() -> Iterator[Row]:
         yield {"name": f"{name}:NAME", "summary": entry.summary}
 
 
+def _srp() -> Iterator[Row]:
+    from qr_cli.attention.names import SRP
+
+    for name, entry in SRP.all().items():
+        yield {"name": name, "summary": entry.summary}
+
+
 def _data() -> Iterator[Row]:
     from qr_cli.attention.names import SOURCES
 
@@ -57,6 +64,7 @@ KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
     "modules": ("Attention modules, for --module.", _modules),
     "attention": ("Attention modules: parameters at 256 channels, start gate.", _attention),
     "archs": ("Backbones, for --arch.", _archs),
+    "srp": ("Re-parameterization blocks, for --srp.", _srp),
     "data": ("Data sources, for --data.", _data),
     "recipes": ("Shipped recipes, for --recipe.", _recipes),
 }

@@ -40,6 +40,52 @@ class BatchNormAttn(nn.BatchNorm2d):
         return F.batch_norm(input, mean, var, self.weight, self.bias, by_batch, factor, self.eps)
 
 
+class PassThrough(nn.Module):
+    """What is left of a batch norm whose work another module does; it may hold `attn` too.
+
+    A re-parameterization block in the place of the convolution has done the normalising.
+    """
+
+    attn: nn.Module | None
+
+    def __init__(self, attn: nn.Module | None = None) -> None:
+        super().__init__()
+        self.attn = attn
+
+    @classmethod
+    def of(cls, norm: nn.Module) -> PassThrough:
+        """Return one that holds the attention of `norm`, if it has any."""
+        return cls(getattr(norm, "attn", None))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if self.attn is None:
+            return input
+        out: Tensor = self.attn(input)
+        return out
+
+
 def is_plain_batch_norm(module: nn.Module) -> bool:
     """Whether `module` can become a `BatchNormAttn`: exactly nn.BatchNorm2d, or one already."""
     return type(module) in (nn.BatchNorm2d, BatchNormAttn)
+
+
+def holds_attention(module: object) -> bool:
+    """Whether attention was put into what is, or was, a batch norm."""
+    return isinstance(module, BatchNormAttn | PassThrough) and module.attn is not None
+
+
+def hold(norm: nn.Module, attn: nn.Module) -> None:
+    """Put attention into a batch norm, in place."""
+    if not isinstance(norm, PassThrough):
+        norm.__class__ = BatchNormAttn
+    norm.attn = attn
+
+
+def release(norm: nn.Module) -> None:
+    """Take attention out again, in place."""
+    del norm.attn
+    if isinstance(norm, PassThrough):
+        norm.attn = None
+    else:
+        norm.__class__ = nn.BatchNorm2d

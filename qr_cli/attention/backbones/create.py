@@ -1,4 +1,4 @@
-"""Build a network from strings: backbone, weights, attention.
+"""Build a network from strings: backbone, weights, re-parameterization blocks, attention.
 
 The backbone's start is drawn from the seed first; every attention module then has a generator of
 its own (`insert`). Two networks that differ only in their module therefore share the backbone's
@@ -17,7 +17,8 @@ from qr_cli.attention.backbones.names import TORCHVISION_RESNETS, Arch, parse_ar
 from qr_cli.attention.backbones.select import Stages
 from qr_cli.attention.insert import attach
 from qr_cli.attention.names import BACKBONES
-from qr_cli.attention.weights import holds_attention, load_state, read_weights
+from qr_cli.attention.srp.replace import replace as replace_convolutions
+from qr_cli.attention.weights import holds_attention, holds_blocks, load_state, read_weights
 from qr_cli.errors import UsageError
 
 SMALL_SIDE = 96  # pixels; below, a stem that divides the side by four leaves little
@@ -35,6 +36,9 @@ def create_backbone(
     place: Literal["auto", "branch", "stage-end"] = "auto",
     seed: int = 0,
     weights: str | None = None,
+    srp: str | None = None,
+    srp_at: Literal["blocks", "all"] = "blocks",
+    srp_init: Literal["auto", "official", "preserve"] = "auto",
     identity_start: bool | Literal["auto", "yes", "no"] = "auto",
     image_size: int | tuple[int, int] | None = None,
     replace: bool = False,
@@ -52,6 +56,10 @@ def create_backbone(
         place: as in `insert.attach`.
         seed: of the start.
         weights: as in `weights.load_weights`, like `reset_head` and `download`; None for none.
+        srp: re-parameterization block, ``"dbb"``, that replaces 3x3 convolutions and their BNs;
+            also in `arch` (``srp="dbb"``).
+        srp_at: as in `srp.replace.replace`.
+        srp_init: the same; "auto" is "preserve" exactly when weights without blocks are loaded.
         identity_start: "auto" is yes exactly when weights are loaded that hold no attention.
         image_size: side or sides in pixels, only to warn of a stem that does not fit.
         replace: as in `insert.attach`.
@@ -66,6 +74,7 @@ def create_backbone(
     """
     parsed = parse_arch(arch)
     module = _one("module", parsed.options.get("module"), None if _plain(module) else module)
+    srp = _one("srp", parsed.options.get("srp"), srp)
     classes = _one("classes", parsed.options.get("classes"), num_classes)
     if classes is None:
         raise UsageError(f"--num-classes is needed for {parsed}", hint="--num-classes 10")
@@ -74,12 +83,14 @@ def create_backbone(
         torch.default_generator.manual_seed(seed)
         net: nn.Module = BACKBONES.load(parsed.family)(parsed.name, parsed.options, classes)
     net.arch = str(parsed)  # type: ignore[assignment]  # neither tensor nor module
-    state = None
-    if weights is not None:
-        state = read_weights(net, weights, download=download)
+    state = None if weights is None else read_weights(net, weights, download=download)
     attended = state is not None and holds_attention(net, state.tensors)
-    if state is not None and not attended:
+    branched = state is not None and srp is not None and holds_blocks(state.tensors)
+    if state is not None and not (attended or branched):
         load_state(net, state, reset_head=reset_head)
+    if srp is not None and (branched or not attended):
+        fresh = state is None or branched
+        replace_convolutions(net, srp, at=srp_at, init=_init(srp_init, fresh), seed=seed)
     if module is not None:
         attach(
             net,
@@ -91,9 +102,17 @@ def create_backbone(
             replace=replace,
             seed=seed,
         )
-    if state is not None and attended:
+    if state is not None and (attended or branched):
         load_state(net, state, reset_head=reset_head)
+    if srp is not None and attended and not branched:
+        replace_convolutions(net, srp, at=srp_at, init=_init(srp_init, False), seed=seed)
     return net
+
+
+def _init(wish: str, fresh: bool) -> Literal["official", "preserve"]:
+    if wish == "auto":
+        return "official" if fresh else "preserve"
+    return "preserve" if wish == "preserve" else "official"
 
 
 def _plain(module: str | None) -> bool:

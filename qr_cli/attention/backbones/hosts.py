@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from qr_cli.attention.backbones.batch_norm import BatchNormAttn
+from qr_cli.attention.backbones.batch_norm import hold, holds_attention, release
 from qr_cli.attention.backbones.records import Block, explicit_class, is_explicit, plain_class
 from qr_cli.attention.backbones.site import Site
 from qr_cli.attention.modules.contract import ChannelAttention
@@ -39,9 +39,7 @@ def put(block: Block, mechanism: Mechanism, module: nn.Module, model: nn.Module)
     if mechanism == "stage end":
         model.get_submodule(block.stage_name).add_module("attn", module)
     elif mechanism == "batch norm":
-        norm: Any = host.get_submodule(block.last_norm)
-        norm.__class__ = BatchNormAttn
-        norm.attn = module
+        hold(host.get_submodule(block.last_norm), module)
     elif mechanism == "slot":
         _fill_slot(host, module)
     else:
@@ -88,8 +86,8 @@ def held(block: Block) -> tuple[str, nn.Module] | None:
         return "attn", host.attn
     if hasattr(host, "former_slot"):
         return "se", host.se
-    norm = getattr(host, block.last_norm, None)
-    if isinstance(norm, BatchNormAttn):
+    norm: Any = getattr(host, block.last_norm, None)
+    if holds_attention(norm):
         return f"{block.last_norm}.attn", norm.attn
     return None
 
@@ -105,9 +103,8 @@ def clear(block: Block) -> None:
         del host.attn, host.site
         host.__class__ = plain_class(host)
     norm: Any = getattr(host, block.last_norm, None)
-    if isinstance(norm, BatchNormAttn):
-        del norm.attn
-        norm.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
+    if holds_attention(norm):
+        release(norm)
     if hasattr(host, "former_slot"):
         (former,) = host.former_slot
         del host.former_slot

@@ -43,6 +43,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, ...] | None]] = {
         "shortcut": ("conv", "pad"),
         "classes": None,
         "module": None,
+        "srp": None,
     },
     "torchvision": {"stem": ("imagenet", "cifar")},
 }
@@ -167,9 +168,7 @@ def _check_cifar(name: str, options: dict[str, Any]) -> dict[str, Any]:
         )
     defaults = {"block": _default_block(depth), "shortcut": "conv"}
     kept = {key: value for key, value in options.items() if defaults.get(key) != value}
-    if "module" in kept:
-        kept["module"] = str(kept["module"])
-    return kept
+    return kept | {key: str(kept[key]) for key in ("module", "srp") if key in kept}
 
 
 def _illegal_depth(name: str, depth: int, blocks: list[str]) -> UsageError:

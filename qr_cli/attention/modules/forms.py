@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from qr_cli.attention.names import MODULES
+from qr_cli.registry import Registry
 
 Value = int | float | bool | str | None
 
@@ -58,19 +59,22 @@ class Form:
     scope: str
 
 
-@cache
-def form(name: str) -> Form | None:
+def form(name: str, table: Registry = MODULES) -> Form | None:
     """Return the form of a registered module of `qr_cli`, read from its source, else None."""
-    entry = MODULES.entries.get(name)
-    if entry is None:
-        return None
-    module, _, class_name = entry.target.partition(":")
+    entry = table.entries.get(name)
+    return None if entry is None else _read(entry.target)
+
+
+@cache
+def _read(target: str) -> Form:
+    """Return the form of ``module:Class``."""
+    module, _, class_name = target.partition(":")
     spec = find_spec(module)
     source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
     for statement in ast.parse(source or "").body:
         if isinstance(statement, ast.ClassDef) and statement.name == class_name:
             return _read_class(statement)
-    raise TypeError(f"{entry.target} is not a class in the source of {module}")
+    raise TypeError(f"{target} is not a class in the source of {module}")
 
 
 def _read_class(body: ast.ClassDef) -> Form:

@@ -1,0 +1,1 @@
+"""Structural re-parameterization: blocks that train as several branches and fold into one."""
