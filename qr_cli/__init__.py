@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from qr_cli import attention as attention
+    from qr_cli import reparam as reparam
     from qr_cli.api import load as load
     from qr_cli.api import run as run
     from qr_cli.attention.backbones.create import create_backbone as create_backbone
@@ -33,7 +34,7 @@ _PUBLIC = {
     "iter_attention": "qr_cli.attention.insert",
     "collect_aux_loss": "qr_cli.attention.insert",
 }
-_ROOMS = ("attention",)  # packages whose files are reached as qr.ROOM.FILE
+_ROOMS = ("attention", "reparam")  # packages, reached as qr.attention.FILE, qr.reparam.fold
 __all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604
 
 

@@ -25,7 +25,10 @@ _JOBS = {
         "qr_cli.attention.evaluate:evaluate",
     ),
 }
-_LOADERS = {"attention": "qr_cli.attention.load:load"}
+_LOADERS = {
+    "attention": "qr_cli.attention.load:load",
+    "reparam": "qr_cli.reparam.load:load",
+}
 
 
 class _Silent:

@@ -5,6 +5,7 @@
     steps = qr.attention.stiffness.stiffness(model, images)          # {block: NSI per image}
     gates = qr.attention.stripes.collect(model, images)              # {block: gates, inputs}
     right = qr.attention.robust.disturb(model, batches, ("fgsm:2/255",), mean=..., std=...)
+    qr.attention.srp.replace(net, "dbb", example, init="preserve")   # re-parameterization blocks
     data = qr.attention.shapes.shapes(2000, split="test")            # images, labels, boxes
 
 Each of these files is imported when it is first named; importing the package imports no torch.
@@ -13,7 +14,7 @@ Each of these files is imported when it is first named; importing the package im
 from importlib import import_module
 from typing import Any
 
-_FILES = ("bias", "cam", "robust", "shapes", "stiffness", "stripes", "tickets")
+_FILES = ("bias", "cam", "robust", "shapes", "srp", "stiffness", "stripes", "tickets")
 
 
 def __getattr__(name: str) -> Any:

@@ -123,24 +123,36 @@ def pairs(graph: Graph) -> list[Pair]:
 
     In the order they run. A batch norm without running statistics is none.
     """
-    return [
-        Pair(op.owner or "", norm)
-        for op in graph.ops
-        if op.name == CONVOLUTION and (norm := sole_norm(graph, op))
-    ]
+    found = []
+    for op in graph.ops:
+        norm = norm_behind(graph, op)
+        if norm is not None and is_plain_convolution(op) and is_called_once(graph, op, norm):
+            found.append(Pair(op.owner or "", norm.owner or ""))
+    return found
 
 
-def sole_norm(graph: Graph, conv: Op) -> str | None:
-    """Return the batch norm that alone reads the output of a convolution, or None."""
-    owner, (value, *_) = conv.owner, conv.outputs
-    readers = graph.consumers(value)
-    if not owner or len(graph.uses(owner)) != 1 or value in graph.returned or len(readers) != 1:
+def is_plain_convolution(op: Op) -> bool:
+    """Whether an operation convolves its one input with a module's own ``weight``."""
+    own = bool(op.parameters) and op.parameters[0].endswith(".weight")
+    return op.name == CONVOLUTION and own and len(op.inputs) == 1
+
+
+def norm_behind(graph: Graph, op: Op) -> Op | None:
+    """Return the batch norm, with running statistics, that alone reads an output, or None."""
+    value = op.outputs[0] if op.outputs else None
+    readers = [] if value is None else graph.consumers(value)
+    if len(readers) != 1 or value in graph.returned:
         return None
     norm = readers[0]
-    if BATCH_NORM not in norm.name or norm.inputs != (value,) or norm.owner is None:
-        return None
     has_statistics = any(name.endswith("running_mean") for name in norm.parameters)
-    return norm.owner if has_statistics and len(graph.uses(norm.owner)) == 1 else None
+    if BATCH_NORM not in norm.name or norm.inputs != (value,) or not has_statistics:
+        return None
+    return norm
+
+
+def is_called_once(graph: Graph, *ops: Op) -> bool:
+    """Whether the modules of these operations run nowhere else."""
+    return all(op.owner is not None and len(graph.uses(op.owner)) == 1 for op in ops)
 
 
 def _owner(name: str) -> str:

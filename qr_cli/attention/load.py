@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from qr_cli.attention.backbones.create import create_backbone
+from qr_cli.attention.folded import apply_form
 from qr_cli.attention.weights import Weights, load_state
 from qr_cli.engine.checkpoint import read_card, read_weights, resolve
 from qr_cli.errors import WeightsError
@@ -44,7 +45,7 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
 
 def network(card: Mapping[str, Any]) -> nn.Module:
     """Return the network that model.json describes, as it is drawn from the run's seed."""
-    return create_backbone(
+    net = create_backbone(
         card["arch"],
         num_classes=card["num_classes"],
         module=card["module"],
@@ -57,3 +58,6 @@ def network(card: Mapping[str, Any]) -> nn.Module:
         srp_init=card.get("srp_init", "auto"),
         seed=card["seed"],
     )
+    if "form" in card:  # of a folded network
+        apply_form(net, card["form"])
+    return net

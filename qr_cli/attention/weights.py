@@ -25,6 +25,7 @@ from qr_cli.errors import EnvironmentFault, MissingExtra, UsageError, WeightsErr
 SHOWN = 20  # keys of each kind in a message
 CONTAINERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "params")
 
+_LFS = b"version https://git-lfs"
 _PREFIXES = ("module.", "_orig_mod.")
 _COUNTER = "num_batches_tracked"
 _BRANCHES = {"rbr_dense", "square_conv", "dbb_origin", "rbr_conv", "weight_orepa_origin"}
@@ -74,8 +75,12 @@ def read_weights(model: nn.Module, spec: str, *, download: bool = False) -> Weig
     return Weights(_read_linear_as_fc(model, tensors), f"{Path(spec).name}{found}")
 
 
-def read_file(path: Path) -> tuple[dict[str, Tensor], str]:
+def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], str]:
     """Return the tensors of a weights file, prefixes stripped, and which entry they were.
+
+    Args:
+        path: the file.
+        entry: of a file with several things, the one to take; default: see `CONTAINERS`.
 
     Raises:
         WeightsError: no such file, or not a file of tensors.
@@ -85,9 +90,14 @@ def read_file(path: Path) -> tuple[dict[str, Tensor], str]:
             f"no weights file {str(path)!r}",
             hint="--weights FILE, torchvision, timm, official:FILE",
         )
+    with path.open("rb") as file:
+        if file.read(len(_LFS)) == _LFS:
+            raise WeightsError(
+                f"{str(path)!r} is a Git LFS pointer, not the weights", hint="git lfs pull"
+            )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    tensors, entry = _entry(content, path)
-    return strip_prefixes(tensors), f" ({entry})" if entry else ""
+    tensors, found = _entry(content, path, entry)
+    return strip_prefixes(tensors), f" ({found})" if found else ""
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -242,9 +252,13 @@ def _read_torch(path: Path) -> Any:
         ) from error
 
 
-def _entry(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
+def _entry(content: Any, path: Path, wanted: str | None) -> tuple[dict[str, Tensor], str]:
     """Return the weights in a file's content and the name of the entry, "" for the content."""
-    if isinstance(content, Mapping):
+    if wanted is not None and isinstance(content, Mapping):
+        inner = content.get(wanted)
+        if isinstance(inner, Mapping) and _all_tensors(inner):
+            return dict(inner), wanted
+    elif isinstance(content, Mapping):
         for name in CONTAINERS:
             inner = content.get(name)
             if isinstance(inner, Mapping) and _all_tensors(inner):

@@ -30,7 +30,7 @@ app = lazy_app(
             "qr_cli.cli.planned:handoff", "Not yet: decide when a human takes over.", _DO
         ),
         "reparam": Stub(
-            "qr_cli.cli.planned:reparam", "Not yet: fold a network for deployment.", _DO
+            "qr_cli.cli.reparam:app", "Fold a network, prove that nothing changed.", _DO
         ),
         "data": Stub(
             "qr_cli.cli.planned:data", "Not yet: make, convert and check data sets.", _LOOK

@@ -25,4 +25,4 @@ def _planned(name: str) -> typer.Typer:
 
 
 fuse, generate, solve_geo = _planned("fuse"), _planned("generate"), _planned("solve-geo")
-handoff, reparam, data = _planned("handoff"), _planned("reparam"), _planned("data")
+handoff, data = _planned("handoff"), _planned("data")

@@ -13,7 +13,7 @@ from qr_cli.attention.insert import attach, detach, iter_attention, residual_blo
 from qr_cli.attention.names import SRP
 from qr_cli.attention.srp.block import Block, Shape
 from qr_cli.attention.srp.names import check_srp
-from qr_cli.attention.srp.replace import find, has_blocks, replace
+from qr_cli.attention.srp.replacing import find, has_blocks, replace
 from qr_cli.errors import UsageError
 from tests.reference import srp as reference
 

@@ -17,7 +17,7 @@ from qr_cli.attention.backbones.names import TORCHVISION_RESNETS, Arch, parse_ar
 from qr_cli.attention.backbones.select import Stages
 from qr_cli.attention.insert import attach
 from qr_cli.attention.names import BACKBONES
-from qr_cli.attention.srp.replace import replace as replace_convolutions
+from qr_cli.attention.srp.replacing import replace as replace_convolutions
 from qr_cli.attention.weights import holds_attention, holds_blocks, load_state, read_weights
 from qr_cli.errors import UsageError
 

@@ -45,7 +45,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, ...] | None]] = {
         "module": None,
         "srp": None,
     },
-    "torchvision": {"stem": ("imagenet", "cifar")},
+    "torchvision": {"stem": ("imagenet", "cifar"), "module": None, "srp": None, "classes": None},
 }
 
 

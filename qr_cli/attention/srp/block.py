@@ -108,6 +108,10 @@ class Block(nn.Module):
         for side in self.sides():
             side.weight.zero_()
 
+    def deployed(self, conv: nn.Conv2d) -> nn.Module:
+        """Return what takes the block's place when `conv` is what it folds into."""
+        return conv
+
     def extra_repr(self) -> str:
         """Show the shape."""
         s = self.shape
