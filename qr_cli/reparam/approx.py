@@ -136,15 +136,15 @@ def hold(
         RunFailed: it costs more; the message lists the blocks.
     """
     net: Any = deepcopy(model).eval()
-    if not hasattr(net, "mean"):
-        raise UsageError(
-            "--approx-stripe: this network says not how its images are normalised",
-            hint="a run of ours, or a network of torchvision or timm",
-        )
     if not any(isinstance(m, ChannelAttention) for m in net.modules()):
         raise UsageError(
             "--approx-stripe: nothing to freeze, the network has no channel attention",
             hint="leave it out",
+        )
+    if not hasattr(net, "mean"):
+        raise UsageError(
+            "--approx-stripe: this network says not how its images are normalised",
+            hint="a run of ours, or a network of torchvision or timm",
         )
     parts = split(data, images=images, image_size=net.card["evaluation"]["image_size"])
     if len(parts.test.classes) != len(net.classes):

@@ -47,6 +47,7 @@ from qr_cli.reparam.carriers import Carrier, carrier_of, next_readers
 
 OWN_METHODS = ("reparameterize", "switch_to_deploy", "fuse")  # of third-party blocks
 SPATIAL = ("cbam", "bam", "sge")
+_TOKENS = ("softmax", "scaled_dot_product", "multi_head_attention")
 SQUEEZERS = ("squeeze", "semodule", "ecamodule", "effectivese", "gatherexcite")
 
 
@@ -186,7 +187,8 @@ def _gates(
         before, after = calls[0]
         value = gate_value(module)
         found = carrier_of(exact, graph, name, before, value, blocks)
-        if found.kind == "norm" and not keep_bn and (conv := _conv_before(graph, found)):
+        over = found.over
+        if found.kind == "norm" and not (keep_bn or over) and (conv := _conv_before(graph, found)):
             yield Step(name, what, "conv+bn>gate", conv, dead_units=dead, through=found.module)
         elif found.kind == "norm" and keep_bn and not _has_affine(exact, found.module):
             yield Step(name, what, status="keep", reason="no-affine", dead_units=dead)
@@ -279,12 +281,12 @@ def _attention(exact: nn.Module, graph: Graph, gates: tuple[str, ...]) -> Iterat
             continue
         outer.append(f"{name}.")
         yield Step(name, described(module), status="keep", reason=kind)
-    softmax = {
+    tokens = {
         op.within[-1]
         for op in graph.ops
-        if ("softmax" in op.name or "scaled_dot_product" in op.name) and len(op.within) > 1
+        if any(word in op.name for word in _TOKENS) and len(op.within) > 1
     }
-    for name in softmax:
+    for name in sorted(tokens):
         if not name.startswith(tuple(outer)):
             what = type(exact.get_submodule(name)).__name__
             yield Step(name, what, status="keep", reason="token")

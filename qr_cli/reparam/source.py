@@ -73,8 +73,6 @@ def open_source(settings: Settings) -> Source:
         UsageError: no source, a weights file without its --arch, an --arch that does not fit.
         WeightsError: the file cannot be read, or its weights do not fit or are not finite.
     """
-    if not settings.source:
-        raise UsageError("no network is named", hint="qr reparam runs/attention/asr-r20 --dry-run")
     path = Path(settings.source[0])
     found = _folder(path, settings) if path.is_dir() else _file(path, settings)
     if settings.input_size is not None:
@@ -140,8 +138,12 @@ def _file(path: Path, settings: Settings) -> Source:
         load_state(model, Weights(dict(tensors), path.name))
         return Source(str(path), path, model.eval(), tensors, card, IMAGENET_SIZE, text, notes)
     model, card, tensors = _named(arch.name, dict(arch.options), text, tensors, settings, path.name)
+    known: Any = model.eval()
+    known.card = card
+    for name in ("classes", "mean", "std", "input_size"):
+        setattr(known, name, tuple(card[name]))
     size = tuple(card["input_size"])
-    return Source(str(path), path, model.eval(), tensors, card, size, card["arch"], notes)
+    return Source(str(path), path, model, tensors, card, size, card["arch"], notes)
 
 
 def _named(

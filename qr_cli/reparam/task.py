@@ -51,12 +51,14 @@ def reparam(recipe: Reparam, doing: Doing = lambda subject, job: None) -> Iterat
         MissingExtra: ONNX without its packages; told before any work.
         RunFailed: not equal, not finite, or a drop over the limit; nothing is written.
     """
+    if recipe.place is None:
+        raise UsageError("no network is named", hint="qr reparam runs/attention/asr-r20 --dry-run")
     for format in recipe.output.export:
         exporting.require(format)
     out = None
     if not recipe.output.dry_run:
         out = folder.check(recipe.output.out, overwrite=recipe.output.overwrite)
-    name = Path(recipe.place or "?").name
+    name = Path(recipe.place).name
     doing(name, "reading")
     source = open_source(recipe.source)
     if source.model is None:
@@ -272,7 +274,11 @@ def _card(source: Source, result: Result, check: Check, approximate: bool) -> Re
         **card,
         "form": {**form, "name": "bare" if result.form["norms"] else "plain"},
         "folded": [step.module for step in result.folded],
-        "kept": {name: described(module) for name, *_, module in _attention(result.model)},
+        "kept": {
+            name: described(module)
+            for name, *_, module in _attention(result.model)
+            if any(looks(part) for part in module.modules())
+        },
         "approximate": approximate,
         "source_sha256": sha256(source.file),
         "verify": check.record(),

@@ -75,10 +75,16 @@ def find(
     Raises:
         UsageError: there is none.
     """
-    weight = next(model.parameters())
-    if example is None:
-        example = weight.new_zeros(2, 3, SIDE, SIDE)
-    found = pairs(record(model, example))
+    example = _example(model) if example is None else example
+    try:
+        found = pairs(record(model, example))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        size = "x".join(map(str, example.shape[1:]))
+        raise UsageError(
+            f"--srp: {_shown(model)} refuses the example of {size} by which its convolutions are "
+            f"looked at: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            hint="another --arch",
+        ) from error
     fitting = [pair for pair in found if _fits(model, pair)]
     if at == "blocks":
         stem = _stem(model, found)
@@ -93,6 +99,13 @@ def find(
             hint="--srp-at all takes the stem too" if at == "blocks" else "another --arch",
         )
     return fitting
+
+
+def _example(model: nn.Module) -> Tensor:
+    """Return two images, of the size timm names where a network takes no other."""
+    config: Any = getattr(model, "pretrained_cfg", None) or {}
+    size = config["input_size"] if config.get("fixed_input_size") else (3, SIDE, SIDE)
+    return next(model.parameters()).new_zeros(2, *size)
 
 
 def has_blocks(model: nn.Module) -> bool:
