@@ -108,3 +108,16 @@ def test_a_module_of_ones_own_is_trained_and_evaluated(tmp_path: Path) -> None:
     )
     folder = trained.stdout.strip()
     subprocess.run(["qr", "eval", "attention", folder], env=env, cwd=tmp_path, check=True)
+
+
+def test_asr_is_trained_folded_and_loaded_by_torchvision(tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [ROOT / "examples" / "asr_to_torchvision.sh"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "28 folded" in shown.stdout and "strict=True" in shown.stdout

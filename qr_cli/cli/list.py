@@ -55,9 +55,10 @@ def _data() -> Iterator[Row]:
 def _recipes() -> Iterator[Row]:
     from qr_cli.engine.resolve import shipped
 
-    for name, path in shipped("attention").items():
-        head = path.read_text("utf-8").splitlines()[0].lstrip("# ")
-        yield {"name": name, "task": "attention", "summary": head}
+    for task in ("attention", "reparam"):
+        for name, path in shipped(task).items():
+            head = path.read_text("utf-8").splitlines()[0].lstrip("# ")
+            yield {"name": name, "task": task, "summary": head}
 
 
 KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {

@@ -84,8 +84,8 @@ def _row(row: Record) -> list[str]:
     return [
         row["module"] or "(top)",
         row["what"],
-        row["rule"] or "-",
-        row["into"] or f"stays: {row['reason']}",
+        row["rule"] or "stays",
+        row["into"] or row["reason"],
         row["dead_units"] or "",
     ]
 

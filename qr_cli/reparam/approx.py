@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from qr_cli.attention.augment import Fetch
-from qr_cli.attention.data import ImageSet, read
+from qr_cli.attention.data import ImageSet, peek, read
 from qr_cli.attention.freeze import Means, correct, frozen, paired_drop
 from qr_cli.attention.modules.contract import ChannelAttention
 from qr_cli.attention.stripes import collect, share_within
@@ -67,16 +67,22 @@ class Split:
     source: str
 
 
-def split(data: str, *, images: int, image_size: int | None) -> Split:
+def split(data: str, *, images: int, image_size: int | None, test_data: str | None = None) -> Split:
     """Return the images to calibrate on, to choose on, and to measure on.
 
     Raises:
         DataError: absent, unreadable, or too few.
     """
-    found = read(data, limit_train=2 * images, image_size=image_size)
-    if found.train is None or not len(found.train):
-        even, odd = rows(found.test, slice(0, None, 2)), rows(found.test, slice(1, None, 2))
-        train, test = even, odd
+    alone = test_data is None and _has_one_split(data)
+    found = read(
+        data,
+        test_data=data if alone else test_data,
+        splits=("test",) if alone else ("train", "test"),
+        limit_train=2 * images,
+        image_size=image_size,
+    )
+    if alone or found.train is None or not len(found.train):
+        train, test = rows(found.test, slice(0, None, 2)), rows(found.test, slice(1, None, 2))
     else:
         train, test = found.train, found.test
     for part, name in ((train, "training"), (test, "test")):
@@ -89,6 +95,14 @@ def split(data: str, *, images: int, image_size: int | None) -> Split:
     rest = rows(train, slice(half, None))
     choice = rest if len(rest) >= LEAST else rows(train, slice(0, half))
     return Split(rows(train, slice(0, half)), choice, test, found.source)
+
+
+def _has_one_split(data: str) -> bool:
+    try:
+        peek(data)
+    except DataError as error:
+        return "no test part" in error.message
+    return False
 
 
 def rows(images: ImageSet, part: slice) -> ImageSet:
@@ -120,6 +134,7 @@ def hold(
     images: int,
     max_drop: float,
     blocks: Literal["all", "auto"],
+    test_data: str | None = None,
 ) -> tuple[nn.Module, list[Record]]:
     """Return a copy whose channel gates are `Held`, and the records of what it costs.
 
@@ -129,6 +144,7 @@ def hold(
         images: training images the means are taken over.
         max_drop: most points of top-1 that it may cost.
         blocks: which gates.
+        test_data: a source to measure on; default: the test split of `data`.
 
     Raises:
         UsageError: there is no gate to hold.
@@ -146,7 +162,8 @@ def hold(
             "--approx-stripe: this network says not how its images are normalised",
             hint="a run of ours, or a network of torchvision or timm",
         )
-    parts = split(data, images=images, image_size=net.card["evaluation"]["image_size"])
+    size = net.card["evaluation"]["image_size"]
+    parts = split(data, images=images, image_size=size, test_data=test_data)
     if len(parts.test.classes) != len(net.classes):
         raise DataError(
             f"{parts.source} has {len(parts.test.classes)} classes and the network "

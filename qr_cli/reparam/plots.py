@@ -73,10 +73,14 @@ def _spread(before: dict[str, float], after: dict[str, float]) -> Plot:
                      facecolors="none", edgecolors=theme.muted, label="before")  # fmt: skip
         axes.scatter(at, new, s=14, color=theme.colors[0], label="after")
         axes.axhline(SPREAD, color=theme.colors[1], linewidth=1, linestyle="--")
+        axes.text(1, SPREAD * 1.06, "wide above", color=theme.colors[1], fontsize=SMALL)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if value in (2, 5) else "")
+        axes.set_ylim(0.9, 2 * max(SPREAD, *new))
         axes.set_xlabel("layer, in network order")
         axes.set_ylabel("largest over median channel")
-        axes.legend(frameon=False, fontsize=SMALL, labelcolor=theme.ink, loc="upper left")
+        axes.legend(frameon=False, fontsize=SMALL, labelcolor=theme.ink, loc="upper right")
         return figure
 
     return Plot(

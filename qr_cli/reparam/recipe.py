@@ -93,6 +93,9 @@ class Folding(Section):
     approx_stripe: Annotated[
         str | None, Field(description="Also fold ordinary gates, at their mean on DATA.")
     ] = None
+    test_data: Annotated[
+        str | None, Field(description="Measure that on it; default: DATA's test split.")
+    ] = None
     max_drop: Annotated[
         float, Field(ge=0, le=100, description="Most top-1 that may cost, in points.")
     ] = MAX_DROP
@@ -141,7 +144,7 @@ class Reparam(Recipe):
     def _belongs(self) -> Self:
         asked = self.fold.model_fields_set
         if self.fold.approx_stripe is None:
-            for flag in ("max_drop", "calib_images", "stripe_blocks"):
+            for flag in ("test_data", "max_drop", "calib_images", "stripe_blocks"):
                 if flag in asked and getattr(self.fold, flag) != Folding.model_fields[flag].default:
                     raise ValueError(f"--{flag.replace('_', '-')}: needs --approx-stripe DATA")
         if self.source.arch == KEYS:

@@ -347,6 +347,7 @@ def _held(model: nn.Module, recipe: Reparam) -> tuple[nn.Module, list[Record]]:
         images=chosen.calib_images,
         max_drop=chosen.max_drop,
         blocks=chosen.stripe_blocks,
+        test_data=chosen.test_data,
     )
 
 

@@ -194,7 +194,8 @@ def test_killed_while_writing_there_is_no_half_folder(tmp_path) -> None:
     checkpoint(tmp_path / "run")
     slow = (
         "import sys, time; from qr_cli.reparam import folder\n"
-        "def wait(*a, save=folder.save_file): save(*a); print('saving', flush=True); time.sleep(60)\n"
+        "def wait(*a, save=folder.save_file):\n"
+        " save(*a); print('saving', flush=True); time.sleep(60)\n"
         "folder.save_file = wait\n"
         "from qr_cli.cli.app import run; run(sys.argv[1:])"
     )
