@@ -9,12 +9,14 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import yaml
 
 from qr_cli.attention.grammar import check_module
+from qr_cli.attention.recipe import Attention
 from qr_cli.engine.run import RunFolder, flatten
 from qr_cli.errors import UsageError, near
 
@@ -153,7 +155,14 @@ def _names(run: Trained) -> tuple[str, ...]:
 
 
 def _settings(run: Trained) -> dict[str, Any]:
-    return {key: v for key, v in flatten(dict(run.recipe)).items() if key not in FREE}
+    """Return what makes a group; a setting that is younger than the run has its default."""
+    given = _defaults() | flatten(dict(run.recipe))
+    return {key: v for key, v in given.items() if key not in FREE}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return flatten(json.loads(Attention().model_dump_json()))
 
 
 def _label(kind: Mapping[str, Any], kinds: Sequence[Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from qr_cli.attention.grammar import canonical, resolve_module
 from qr_cli.attention.insert import iter_attention
 from qr_cli.engine.accelerator import check_device
 from qr_cli.engine.run import write_text
-from qr_cli.errors import UsageError
+from qr_cli.errors import EnvironmentFault, UsageError
 from qr_cli.reparam import approx, exporting, folder, health, latency
 from qr_cli.reparam.folding import Result, fold, looks
 from qr_cli.reparam.keys import fold_keys
@@ -107,6 +107,11 @@ def _proven(
     )
     yield told(check.record())
     require(check)
+    if recipe.check.verify and check.float64 is None:
+        raise EnvironmentFault(
+            "--verify: not enough memory for the float64 copies of the whole network",
+            hint="leave out --verify, or a machine with more memory",
+        )
     backbone = _backbone(source, result)
     with folder.appearing(out) as hidden:
         for format in recipe.output.export:

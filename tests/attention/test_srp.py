@@ -315,3 +315,18 @@ def test_a_block_learns_a_toy_task(kind: str) -> None:
         loss.backward()
         optimizer.step()
     assert loss < 0.1
+
+
+def test_runs_older_than_the_blocks_are_grouped_with_younger_ones(tmp_path) -> None:
+    import json
+
+    from qr_cli.attention.recipe import Attention
+    from qr_cli.attention.runs import Run, grouped
+
+    young = json.loads(Attention().model_dump_json())
+    old = json.loads(Attention().changed("run", seed=1).model_dump_json())
+    for key in ("srp", "srp_at", "srp_init"):
+        del old["model"][key]
+    runs = [Run(tmp_path / name, recipe, ()) for name, recipe in (("a", young), ("b", old))]
+    (group,) = grouped(runs)
+    assert len(group.runs) == 2
