@@ -102,12 +102,22 @@ def _folder(path: Path, settings: Settings) -> Source:
     if settings.which == "best" and path != folder:
         notes.append("chosen on test data" if not _has_val(card) else "chosen on validation data")
     own = {k: v for k, v in card.items() if k not in ("form", "folded", "verify")}
+    if card.get("task") == "attention":
+        own = _unbracketed(own)
     file = folder / ("ema.safetensors" if (folder / "ema.safetensors").exists() else
                      "model.safetensors")  # fmt: skip
     size = tuple(card.get("input_size", CIFAR_SIZE))
     return Source(
-        str(path), file, model, model.state_dict(), own, size, str(card.get("arch")), notes
+        str(path), file, model, model.state_dict(), own, size, str(own.get("arch")), notes
     )
+
+
+def _unbracketed(card: dict[str, Any]) -> dict[str, Any]:
+    """Return a card that names attention and blocks beside the arch and not in its brackets."""
+    arch = parse_backbone(str(card["arch"]))
+    inside = {key: arch.options[key] for key in ("module", "srp") if key in arch.options}
+    options = {key: value for key, value in arch.options.items() if key not in inside}
+    return {**card, **inside, "arch": str(type(arch)(arch.family, arch.name, options))}
 
 
 def _has_val(card: Mapping[str, Any]) -> bool:

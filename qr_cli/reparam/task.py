@@ -15,22 +15,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qr_cli.attention import cost
 from qr_cli.attention.backbones.create import create_backbone
-from qr_cli.attention.grammar import canonical, resolve_module
-from qr_cli.attention.insert import iter_attention
 from qr_cli.engine.accelerator import check_device
 from qr_cli.engine.run import write_text
 from qr_cli.errors import EnvironmentFault, UsageError
-from qr_cli.reparam import approx, exporting, folder, health, latency
-from qr_cli.reparam.folding import Result, fold, looks
+from qr_cli.reparam import approx, exporting, folder, latency, outcome
+from qr_cli.reparam.folding import Result, fold
 from qr_cli.reparam.keys import fold_keys
-from qr_cli.reparam.planning import Step, described, plan
+from qr_cli.reparam.planning import Step, plan
 from qr_cli.reparam.recipe import Reparam
 from qr_cli.reparam.reload import require_equal_files
 from qr_cli.reparam.report import write_report
 from qr_cli.reparam.source import Source, open_source, sha256
-from qr_cli.reparam.verifying import Check, require, verify
+from qr_cli.reparam.verifying import require, verify
 
 Record = dict[str, Any]
 Doing = Callable[[str, str], None]
@@ -121,7 +118,7 @@ def _proven(
         if recipe.check.repeats:
             doing(name, "timing")
             yield told(_latency(recipe, source, model, result, backbone))
-        card = _card(source, result, check, bool(costs))
+        card = outcome.card(source, result, check, bool(costs))
         folder.save(result.model.state_dict(), hidden / "model.safetensors")
         write_text(hidden / "model.json", json.dumps(card, indent=1) + "\n")
         has_plain = result.plain_state is not None and not recipe.fold.keep_bn
@@ -129,7 +126,7 @@ def _proven(
             folder.save(result.plain_state, hidden / "plain.safetensors")
         if recipe.check.verify:
             require_equal_files(model, hidden, backbone, source.example)
-        summary = told(_summary(recipe, source, model, result, check, backbone, hidden))
+        summary = told(outcome.summary(recipe, source, model, result, check, backbone, hidden))
         summary["approximate"] = bool(costs)
         write_report(hidden, recipe, source, model, result, check, records)
     yield summary
@@ -160,9 +157,12 @@ def _keys(recipe: Reparam, source: Source, out: Path | None) -> Iterator[Record]
             "bn_eps": recipe.source.bn_eps,
             "float64": worst,
             "blocks_compared": len(folded.errors),
-            "params": {"original": _floats(source.tensors), "bare": _floats(folded.tensors)},
+            "params": {
+                "original": outcome.floats(source.tensors),
+                "bare": outcome.floats(folded.tensors),
+            },
             "approximate": False,
-            **_files(source, hidden),
+            **outcome.files(source, hidden),
             "warnings": source.notes,
         }
         _write_plain_report(hidden, recipe, [s.record() for s in folded.steps], summary)
@@ -185,7 +185,7 @@ def _copied(recipe: Reparam, source: Source, out: Path, steps: list[Step]) -> Re
             "folded": 0,
             "kept": len(steps),
             "approximate": False,
-            **_files(source, hidden, name),
+            **outcome.files(source, hidden, name),
             "warnings": [*source.notes, note],
         }
         _write_plain_report(hidden, recipe, [s.record() for s in steps], summary)
@@ -200,116 +200,6 @@ def _write_plain_report(
     write_text(hidden / "recipe.yaml", dump_yaml(recipe))
     report = {"plan": records, "summary": summary}
     write_text(hidden / "report.json", json.dumps(report, indent=1) + "\n")
-
-
-def _files(source: Source, hidden: Path, name: str = "model.safetensors") -> Record:
-    written = sorted(p for p in hidden.iterdir() if p.suffix in (".safetensors", ".pt2", ".onnx"))
-    before, after = source.file.stat().st_size, (hidden / name).stat().st_size
-    return {
-        "input_sha256": sha256(source.file),
-        "output_sha256": sha256(hidden / name),
-        "bytes": [before, after],
-        "files": {path.name: path.stat().st_size for path in written},
-    }
-
-
-def _summary(
-    recipe: Reparam,
-    source: Source,
-    model: nn.Module,
-    result: Result,
-    check: Check,
-    backbone: nn.Module | None,
-    hidden: Path,
-) -> Record:
-    kept = [step for step in result.steps if step.status == "keep"]
-    params = {"original": _parameters(model)}
-    if result.plain is not None:
-        params["plain"] = _parameters(result.plain)
-    if not recipe.fold.keep_bn:
-        params["bare"] = _parameters(result.model)
-    same = None
-    if backbone is not None and result.plain is not None:
-        size = source.input_size
-        same = cost.flops(result.plain, size) == cost.flops(backbone, size)
-    notes = [*source.notes, *check.notes, *health.warnings(model, result.model)]
-    if result.plain_reason is not None:
-        notes.append(f"no plain.safetensors: {result.plain_reason}")
-    dead = [step.dead_units for step in result.steps if step.dead_units]
-    idle = [units for units in dead if units.split("/")[0] == units.split("/")[1]]
-    if idle:
-        notes.append(f"{len(idle)} of {len(dead)} ASR gates have no live unit: a free scale")
-    if any(step.what == "bn" for step in kept) and not recipe.fold.keep_bn:
-        count = sum(step.what == "bn" for step in kept)
-        notes.append(f"{count} batch norms stay; the plan says why")
-    return {
-        "event": "summary",
-        "folded": len(result.folded),
-        "kept": len(kept),
-        "gates": sum(s.rule is not None and "gate" in s.rule for s in result.folded),
-        "blocks": sum(s.rule in ("branches", "own") for s in result.folded),
-        "norms": sum(s.rule == "conv+bn" for s in result.folded),
-        "params": params,
-        "flops_equal_to_plain": same,
-        "strict": source.arch if backbone is not None else None,
-        "float64": check.float64,
-        check.dtype: check.native,
-        "level": check.level,
-        "approximate": False,
-        **_files(source, hidden),
-        "warnings": notes,
-    }
-
-
-def _card(source: Source, result: Result, check: Check, approximate: bool) -> Record:
-    """Return model.json of the folded network."""
-    card = dict(source.card)
-    form = {k: v for k, v in result.form.items() if v}
-    old = getattr(source.model, "card", {}).get("form", {})
-    form["norms"] = {**old.get("norms", {}), **result.form["norms"]}
-    if "module" in card:
-        card["module"] = _module_left(str(card["module"]), result.model)
-        if card["module"] == "none":
-            card |= {"blocks": None, "identity_start": False}
-        card |= {"srp": None}
-    if "options" in card:
-        card["options"] = {**card["options"], "deploy": True}
-        form = {}
-    return {
-        **card,
-        "form": {**form, "name": "bare" if result.form["norms"] else "plain"},
-        "folded": [step.module for step in result.folded],
-        "kept": {
-            name: described(module)
-            for name, *_, module in _attention(result.model)
-            if any(looks(part) for part in module.modules())
-        },
-        "approximate": approximate,
-        "source_sha256": sha256(source.file),
-        "verify": check.record(),
-    }
-
-
-def _module_left(spec: str, net: nn.Module) -> str:
-    """Return the module string of a folded network: the terms that were not constant."""
-    if not any(looks(module) for module in net.modules()):
-        return "none"
-    terms = [node for node in resolve_module(spec) if node.name != "asr"]
-    left = {len(list(_terms(m))) for *_, m in _attention(net)}
-    return canonical(tuple(terms)) if left == {len(terms)} and terms else spec
-
-
-def _terms(module: nn.Module) -> Iterator[nn.Module]:
-    from qr_cli.attention.modules.chain import Chain
-
-    yield from module.terms() if isinstance(module, Chain) else [module]
-
-
-def _attention(net: nn.Module) -> list[Any]:
-    try:
-        return list(iter_attention(net))
-    except UsageError:  # a network of a kind that attention does not fit
-        return []
 
 
 def _backbone(source: Source, result: Result) -> nn.Module | None:
@@ -391,11 +281,3 @@ def _device(wish: str) -> torch.device:
         check_device(wish, "fp32")
         return torch.device(wish)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _parameters(model: nn.Module) -> int:
-    return sum({id(p): p.numel() for p in model.parameters()}.values())
-
-
-def _floats(tensors: Any) -> int:
-    return sum(t.numel() for t in tensors.values() if t.is_floating_point())

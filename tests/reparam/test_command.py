@@ -212,6 +212,16 @@ def test_killed_while_writing_there_is_no_half_folder(tmp_path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "run"]
 
 
+def test_attention_in_the_brackets_of_an_arch_is_gone_after_the_fold(tmp_path, capsys) -> None:
+    net = checkpoint(tmp_path / "run")
+    card = json.loads(Path("run/model.json").read_text())
+    card |= {"arch": 'qr:resnet8(module="asr(se)")', "module": "none"}
+    Path("run/model.json").write_text(json.dumps(card))
+    assert call("run", "--out", "out", "--repeats", "0") == 0
+    assert records(capsys)[-1]["strict"] == "qr:resnet8"
+    assert distance(net, qr.load("out"), X) <= 1e-5
+
+
 def test_the_best_checkpoint_is_labelled(tmp_path, capsys) -> None:
     checkpoint(tmp_path / "run/checkpoints/epoch-0001")
     for pointer in ("latest.json", "best.json"):
