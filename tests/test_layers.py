@@ -17,6 +17,7 @@ LONG = {  # files over 400 lines and why they are one file
     "attention/grammar.py": "one grammar: reader, table of forms and checks speak of each other",
     "attention/data.py": "read and peek lay the same plan",
 }
+UNPICKLES = {"engine/unpickle.py": "third parties' pickles, through a whitelist of globals"}
 LIGHT = (  # files that help and a dry run's checks read: no torch
     *("registry.py", "errors.py", "api.py", "engine/recipe.py", "engine/resolve.py"),
     *("engine/launch.py", "attention/names.py", "attention/grammar.py"),
@@ -123,6 +124,8 @@ def test_only_the_output_prints(file):
 def test_nothing_is_unpickled_evaluated_or_trusted(file):
     found = [(name, node.lineno) for name, node in calls(file) if _dangerous(name, node)]
     assert not found
+    if file in UNPICKLES:
+        return
     # naming the errors of pickle is no use of it
     uses = [ast.unparse(n) for n in ast.walk(tree(file)) if isinstance(n, ast.Attribute)]
     assert not [use for use in uses if use.startswith("pickle.") and not use.endswith("Error")]

@@ -1,0 +1,111 @@
+"""Pickles of containers and arrays read back equal; nothing else is ever called."""
+
+import os
+import pickle
+import subprocess
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+from qr_cli.engine.unpickle import load_pickle
+from qr_cli.errors import DataError
+
+RECORD = {
+    "id": 7,
+    "image": np.arange(12, dtype=np.uint8).reshape(3, 4),
+    "fortran": np.asfortranarray(np.ones((2, 3))),
+    "value": np.float64(2.5),
+    "points": {"A", "B"},
+    "frozen": frozenset((1, 2)),
+    "ordered": OrderedDict(a=1),
+    "raw": bytearray(b"xy"),
+    "bytes": b"\xff\x00",
+    "text": "角 ∠A",
+}
+
+
+def written(tmp_path, value, protocol=4):
+    path = tmp_path / "train.pk"
+    path.write_bytes(value if isinstance(value, bytes) else pickle.dumps(value, protocol))
+    return path
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_plain_data_reads_back_equal(protocol, tmp_path):
+    read = load_pickle(written(tmp_path, [RECORD], protocol))[0]
+    for key, value in RECORD.items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(read[key], value)
+        else:
+            assert read[key] == value
+
+
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_old_and_new_names_of_numpy_are_read(module, tmp_path):
+    content = pickle.dumps(np.arange(3), 2)
+    renamed = content.replace(b"numpy._core.multiarray", module).replace(
+        b"numpy.core.multiarray", module
+    )
+    np.testing.assert_array_equal(load_pickle(written(tmp_path, renamed)), [0, 1, 2])
+
+
+class Calls:
+    """Pickles as a call."""
+
+    def __init__(self, function, *arguments):
+        self.what = function, arguments
+
+    def __reduce__(self):
+        return self.what
+
+
+HOSTILE = {
+    "system": Calls(os.system, "touch pwned"),
+    "popen": Calls(subprocess.Popen, ["touch", "pwned"]),
+    "open": Calls(open, "pwned", "w"),
+    "eval": Calls(eval, "open('pwned', 'w')"),
+    "getattr": Calls(getattr, os, "system"),
+    "import": Calls(__import__, "antigravity"),
+    "objects": np.array([Calls(os.system, "touch pwned")], dtype=object),
+    "fields": np.zeros(2, dtype=[("a", "i4"), ("b", "O")]),
+    "bytearray": Calls(bytearray, 10**12),
+    "ndarray": Calls(np.ndarray, (10**9,)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_pickle_is_refused_and_does_nothing(name, tmp_path):
+    path = written(tmp_path, HOSTILE[name] if name != "getattr" else [Calls(getattr, "a", "upper")])
+    with pytest.raises(DataError):
+        load_pickle(path, kind="UniGeo")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_the_message_names_the_global_and_where_it_stands(tmp_path):
+    with pytest.raises(DataError, match=r"refuses to load posix.system \(offset \d+\); not a UniG"):
+        load_pickle(written(tmp_path, HOSTILE["system"]), kind="UniGeo")
+
+
+def test_nesting_has_a_bound(tmp_path):
+    deep: list = []
+    for _ in range(70):
+        deep = [deep]
+    with pytest.raises(DataError, match="64 levels"):
+        load_pickle(written(tmp_path, deep))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "LFS pointer"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"(lp0\nI1\na.", "Python 2"),
+        (b"\x80\x04\x95", "damaged"),
+        (b"", "no pickle"),
+    ],
+)
+def test_what_is_no_pickle_is_named(content, words, tmp_path):
+    with pytest.raises(DataError, match=words):
+        load_pickle(written(tmp_path, content))
