@@ -2,7 +2,7 @@
 
 A pickle is a program: whatever global it names is called. Here only builtin containers and NumPy
 arrays of plain numbers can be named, and those through guards that allocate no more than the file
-holds. Anything else is a `DataError` with the global's name and the byte offset; nothing of it runs.
+holds. Anything else is a `DataError` with the global's name and the offset; nothing of it runs.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray[Any, Any]:
 
 def _frombuffer(buffer: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any]:
     _check_size(len(buffer))
-    return np.frombuffer(buffer, dtype=_dtype(dtype)).reshape(shape, order=order)  # type: ignore[call-overload,no-any-return]
+    return np.frombuffer(buffer, dtype=_dtype(dtype)).reshape(shape, order=order)  # type: ignore[call-overload]
 
 
 def _scalar(dtype: Any, data: bytes = b"") -> Any:
