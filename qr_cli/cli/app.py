@@ -23,18 +23,14 @@ app = lazy_app(
             "qr_cli.cli.planned:fuse", "Not yet: fuse hyper- with multispectral images.", _DO
         ),
         "generate": Stub("qr_cli.cli.planned:generate", "Not yet: draw what a sentence says.", _DO),
-        "solve-geo": Stub(
-            "qr_cli.cli.planned:solve_geo", "Not yet: solve a geometry problem.", _DO
-        ),
+        "solve-geo": Stub("qr_cli.cli.solve_geo:app", "Solve and prove plane geometry.", _DO),
         "handoff": Stub(
             "qr_cli.cli.planned:handoff", "Not yet: decide when a human takes over.", _DO
         ),
         "reparam": Stub(
             "qr_cli.cli.reparam:app", "Fold a network, prove that nothing changed.", _DO
         ),
-        "data": Stub(
-            "qr_cli.cli.planned:data", "Not yet: make, convert and check data sets.", _LOOK
-        ),
+        "data": Stub("qr_cli.cli.data:app", "Make, convert and check data sets.", _LOOK),
         "list": Stub("qr_cli.cli.list:app", "List modules, archs, data and recipes.", _LOOK),
     },
     help="Train, evaluate and use ten published methods from the command line.",

@@ -7,6 +7,7 @@ from qr_cli.cli.lazy import Stub, lazy_app
 app = lazy_app(
     {
         "attention": Stub("qr_cli.cli.eval_attention:app", "Trained image classifiers."),
+        "geo": Stub("qr_cli.cli.eval_geo:app", "Geometry problems with answers."),
     },
     help="Evaluate what was trained, from its checkpoint alone.",
 )

@@ -61,12 +61,26 @@ def _recipes() -> Iterator[Row]:
             yield {"name": name, "task": task, "summary": head}
 
 
+def _geo() -> Iterator[Row]:
+    from qr_cli.geo.families import kinds
+    from qr_cli.geo.program import operators
+    from qr_cli.geo.reasons import REASONS
+
+    for name, operator in operators("geoqa+").items():
+        yield {"name": name, "summary": f"operator of {operator.arity}: {operator.summary}"}
+    for index, reason in enumerate(REASONS):
+        yield {"name": f"R_{index}", "summary": f"{reason.name}: {reason.says}"}
+    for name, asked in kinds():
+        yield {"name": f"{name}: {asked}", "summary": "family that is solved without a figure"}
+
+
 KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
     "modules": ("Attention modules, for --module.", _modules),
     "attention": ("Attention modules: parameters at 256 channels, start gate.", _attention),
     "archs": ("Backbones, for --arch.", _archs),
     "srp": ("Re-parameterization blocks, for --srp.", _srp),
     "data": ("Data sources, for --data.", _data),
+    "geo": ("Operators, reasons of proofs, families of problems.", _geo),
     "recipes": ("Shipped recipes, for --recipe.", _recipes),
 }
 _NUMBERS = {"parameters": "params", "start_gate": "gate"}  # columns of some kinds

@@ -24,5 +24,6 @@ def _planned(name: str) -> typer.Typer:
     return app
 
 
-fuse, generate, solve_geo = _planned("fuse"), _planned("generate"), _planned("solve-geo")
-handoff, data = _planned("handoff"), _planned("data")
+fuse = _planned("fuse")
+generate = _planned("generate")
+handoff = _planned("handoff")

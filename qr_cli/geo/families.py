@@ -124,6 +124,11 @@ class Family(NamedTuple):
     roles: tuple[str, ...]
 
 
+def kinds() -> list[tuple[str, str]]:
+    """Return shape and asked quantity of every family."""
+    return [*dict.fromkeys((shape, asked) for shape, asked, _, _ in _TABLE), ("shadow", "height")]
+
+
 def family(text: str, count: int) -> Family | None:
     """Return the family of a text (`phrase`) with `count` numbers, if one answers it."""
     text = text.lower().replace("n_", "N_")

@@ -8,7 +8,7 @@ from numbers changed by some per cent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import combinations, permutations
 from typing import NamedTuple
 
@@ -60,7 +60,13 @@ class _Level(NamedTuple):
 
 
 def find(
-    value: float, numbers: Sequence[float], *, angles: bool, area: bool = False
+    value: float,
+    numbers: Sequence[float],
+    *,
+    angles: bool,
+    area: bool = False,
+    degrees: Collection[int] = (),
+    lengths: Collection[int] = (),
 ) -> Iterator[str]:
     """Yield programs of up to three steps that give a value, the plainest first.
 
@@ -69,31 +75,46 @@ def find(
         numbers: N_0, N_1, ...
         angles: whether the value is an angle: then only sums, halves and doubles are tried.
         area: whether pi may occur.
+        degrees: the slots known to hold angles; they meet lengths only through a sine.
+        lengths: the slots known to hold lengths; the value of an angle does not use them.
     """
-    names = [f"N_{i}" for i in range(len(numbers))]
+    slots = [i for i in range(len(numbers)) if not (angles and i in lengths)]
     fixed = (2, 3, 4) if angles else (0, 1, 2)
-    bases = [*numbers, *(float(CONSTANTS[i]) for i in fixed)]
-    names += [f"C_{i}" for i in fixed]
+    bases = [*(numbers[i] for i in slots), *(float(CONSTANTS[i]) for i in fixed)]
+    names = [*(f"N_{i}" for i in slots), *(f"C_{i}" for i in fixed)]
+    apart = {f"N_{i}" for i in degrees} if not angles else set()
     ops = _ANGLES if angles else (*_ANGLES, *_SIZES, *(_AREAS if area else ()))
-    needed = {f"N_{i}" for i, n in enumerate(numbers) if n != 90}
-    found: dict[str, tuple[int, int, int]] = {}
+    needed = {f"N_{i}" for i in slots if numbers[i] != 90}
     levels = [_Level([], lambda i: (), ())]
     for depth in range(1, 4):
+        found = {f"g_equal N_{i}": (len(needed) - 1, 1, 0) for i in _hits(numbers, value)}
+        found = found if depth == 1 else {}
         grown: list[_Level] = []
         for level in levels:
-            for step, values, unused in _steps(level, bases, names, ops, last=depth == 3):
-                for i in np.flatnonzero(abs(values - value) <= CLOSE * max(1.0, abs(value))):
-                    program = (*level.steps(int(i)), step)
-                    if len(unused) == 1:
+            for step, values, unused in _steps(level, bases, names, ops, apart, last=depth == 3):
+                if len(unused) == 1:
+                    for i in np.flatnonzero(abs(values - value) <= CLOSE * max(1.0, abs(value))):
+                        program = _ordered((*level.steps(int(i)), step), numbers)
                         found[unparse(program)] = _rank(program, needed)
                 if depth < 3:
                     grown.append(_grow(level, step, values, unused))
-        if any(rank[0] == 0 for rank in found.values()):
-            break
-        levels = _merged(grown)
-    if _hits(numbers, value):
-        found |= {f"g_equal N_{i}": (len(needed - {f"N_{i}"}), 1, 0) for i in _hits(numbers, value)}
-    yield from sorted(found, key=lambda program: (found[program], program))
+        yield from sorted(found, key=lambda program: (found[program], program))
+        levels = _merged(grown) if grown else []
+
+
+def _ordered(program: tuple[Step, ...], numbers: Sequence[float]) -> tuple[Step, ...]:
+    """Return a program with the larger operand of each difference first."""
+    values = execute(unparse(program), numbers).results or []
+    held = {f"N_{i}": n for i, n in enumerate(numbers)}
+    held |= {f"C_{i}": c for i, c in enumerate(CONSTANTS)} | {
+        f"V_{i}": v for i, v in enumerate(values)
+    }
+    return tuple(
+        step._replace(operands=step.operands[::-1])
+        if step.op in ("g_minus", "gougu_minus") and held[step.operands[0]] < held[step.operands[1]]
+        else step
+        for step in program
+    )
 
 
 def _hits(numbers: Sequence[float], value: float) -> list[int]:
@@ -101,7 +122,13 @@ def _hits(numbers: Sequence[float], value: float) -> list[int]:
 
 
 def _steps(
-    level: _Level, bases: Sequence[float], names: Sequence[str], ops: Sequence[_Op], *, last: bool
+    level: _Level,
+    bases: Sequence[float],
+    names: Sequence[str],
+    ops: Sequence[_Op],
+    apart: Collection[str],
+    *,
+    last: bool,
 ) -> Iterator[tuple[Step, Array, tuple[int, ...]]]:
     """Yield each step that may follow, its values, and the steps then unused."""
     depth = len(level.values)
@@ -110,6 +137,8 @@ def _steps(
     pool += [(f"V_{i}", v) for i, v in enumerate(level.values)]
     for op in ops:
         for chosen in _operands(op, pool):
+            if op.arity > 1 and any(n in apart for n, _ in chosen):
+                continue
             used = {int(n[2:]) for n, _ in chosen if n.startswith("V")}
             unused = tuple(i for i in level.unused if i not in used)
             if (last and unused) or len(unused) > 1:
@@ -164,9 +193,10 @@ def _merged(levels: list[_Level]) -> list[_Level]:
 
 
 def _rank(program: Sequence[Step], needed: set[str]) -> tuple[int, int, int]:
-    """Return how plain a program is: numbers unused, steps, constants."""
+    """Return how plain a program is: numbers unused, steps, constants (180 before 90)."""
     names = [name for step in program for name in step.operands]
-    return len(needed - set(names)), len(program), sum(name.startswith("C") for name in names)
+    constants = sum(name.startswith("C") for name in names)
+    return len(needed - set(names)), len(program), 4 * constants + names.count("C_2")
 
 
 def gives(program: str, numbers: Sequence[float], value: float) -> bool:

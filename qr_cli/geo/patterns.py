@@ -1,9 +1,9 @@
 """Patterns of calculation texts and what each says of the figure.
 
-A pattern is a template: `{S}` a segment, `{P}` a point, `{A}` an angle, `{T}` a triangle,
-`{POLY}` a polygon, `{N}` a number, `{O}` a circle; `{Ss}` is a list as subject, `{So}` one as object;
-a name before a colon makes a group. A handler takes the reading, the match and the numbers; it returns
-False to leave the words to later patterns.
+A pattern is a template: `{S}` a segment, `{P}` a point, `{A}` an angle, `{T}` a triangle, `{Q}` a
+quadrilateral, `{POLY}` either, `{N}` a number, `{O}` a circle; `{Ss}` is a list as subject, `{So}`
+one as object; a name before a colon makes a group. A handler takes the reading, the match and the
+numbers; it returns False to leave the words to later patterns.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from qr_cli.geo.proof import Element, angle, normal, segment, triangle
 MOST = 24
 
 
-def propose(problem: ProofProblem) -> tuple[Element, ...]:
+def propose(problem: ProofProblem, *, wide: bool = False) -> tuple[Element, ...]:
     """Return at most `MOST` elements, those most spoken of first.
 
-    Named ones come first, then the triangles whose sides are drawn (named, or parts of what is
-    named), their sides and their angles.
+    Named ones come first, then triangles with their sides and angles: those whose sides are drawn
+    (named, or parts of what is named); with `wide` also those that new lines would make.
     """
     named = [normal(e) for e in element_letters(problem)]
     found: dict[Element, None] = dict.fromkeys(named)
@@ -26,22 +26,22 @@ def propose(problem: ProofProblem) -> tuple[Element, ...]:
     ]
     flat += [set(triple) for triple in problem.collinear]
     points = sorted({p for e in named for p in e.points} | {p for s in drawn for p in s})
-    corners = [e.points for e in named if e.kind == "triangle"]
-    for a, b, c in combinations(points, 3):
-        sides = [frozenset(pair) for pair in ((a, b), (b, c), (a, c))]
-        if {a, b, c} not in flat and all(side in drawn for side in sides):
-            corners.append((a, b, c))
-    triangles: dict[frozenset[str], Element] = {}
-    for corner in corners:
-        triangles.setdefault(frozenset(corner), triangle(*corner))
     goal = {
         p
         for t in problem.goal.left + problem.goal.right
         if isinstance(t, Element)
         for p in t.points
     }
-    ranked = sorted(triangles.values(), key=lambda t: -len(goal & set(t.points)))
-    for one in ranked:
+    ranked = {frozenset(e.points): e for e in named if e.kind == "triangle"}
+    least = 1 if len(points) <= 5 else 2
+    spanned: list[tuple[int, int, tuple[str, str, str]]] = []
+    for a, b, c in combinations(points, 3):
+        sides = sum(frozenset(pair) in drawn for pair in ((a, b), (b, c), (a, c)))
+        if {a, b, c} not in flat and sides >= (least if wide else 3):
+            spanned.append((-sides, -len(goal & {a, b, c}), (a, b, c)))
+    for _, _, corner in sorted(spanned):
+        ranked.setdefault(frozenset(corner), triangle(*corner))
+    for one in ranked.values():
         a, b, c = one.points
         parts = [one, segment(a, b), segment(b, c), segment(a, c)]
         parts += [angle(b, a, c), angle(a, b, c), angle(a, c, b)]

@@ -51,11 +51,15 @@ def prove(problem: ProofProblem, *, limit: int = 10, seconds: float | None = Non
         limit: how many proofs at most.
         seconds: how long to look (3 s with elements, 5 s without); the closure stops there.
     """
-    listed = bool(problem.elements)
-    elements = problem.elements or propose(problem)
-    until = time.monotonic() + (seconds or (3.0 if listed else 5.0))
-    search = _Search(problem, elements, free=not listed, until=until)
-    return search.search(limit)
+    until = time.monotonic() + (seconds or (3.0 if problem.elements else 5.0))
+    if problem.elements:
+        return _Search(problem, problem.elements, free=False, until=until).search(limit)
+    for wide in (False, True):  # new lines are drawn only where those there are not enough
+        elements = propose(problem, wide=wide)
+        found = _Search(problem, elements, free=True, until=until).search(limit)
+        if found:
+            return found
+    return []
 
 
 class _Search:

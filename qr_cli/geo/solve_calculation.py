@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from qr_cli.geo import finder
@@ -20,7 +22,8 @@ from qr_cli.geo.slots import slots as take_slots
 from qr_cli.geo.work import ANSWERED, Work
 
 CHANGES = ((1.031, 0.973, 1.017, 0.984), (0.968, 1.023, 0.989, 1.041), (1.012, 1.044, 0.962, 1.019))
-TRIED = 12  # programs whose confirmation is tried
+LENGTHS = ("length", "radius", "diameter", "distance", "perimeter", "area")
+TRIED = 24  # programs whose confirmation is tried
 
 
 def solve_calculation(
@@ -161,27 +164,39 @@ def _explain(work: Work, seed: int) -> None:
     numbers = work.slotted.numbers
     asked = work.reading.asked
     kinds = {t.quantity.kind for t in asked.terms if t.quantity}
-    programs = list(
-        finder.find(
-            work.value, numbers, angles=asked.is_angle,
-            area=bool(kinds & {"circle area", "circumference"}),
-        )
-    )[:TRIED]  # fmt: skip
-    if not programs:
-        return
-    tests = list(_changed(work, seed))
-    for program in programs:
+    programs = finder.find(
+        work.value,
+        numbers,
+        angles=asked.is_angle,
+        area=bool(kinds & {"circle area", "circumference"}),
+        degrees=_slots_of(work, ("angle", "arc")),
+        lengths=_slots_of(work, LENGTHS),
+    )
+    tests: list[tuple[list[float], float]] | None = None
+    for program in islice(programs, TRIED):
+        work.program = work.program or program
+        tests = list(_changed(work, seed)) if tests is None else tests
         if tests and all(finder.gives(program, changed, value) for changed, value in tests):
             work.program, work.confirmed = program, True
             break
-    else:
-        work.program = programs[0]
+    if work.program is None:
+        return
     run = execute(work.program or "", numbers)
     if work.confirmed and run.value is not None:
         work.value = float(run.value)
 
 
-def _changed(work: Work, seed: int) -> Any:
+def _slots_of(work: Work, kinds: tuple[str, ...]) -> set[int]:
+    """Return the slots that give quantities of some kinds."""
+    found: set[int] = set()
+    for c in work.reading.conditions:
+        given = {t.quantity.kind for t in c.terms if t.quantity}
+        if c.kind == "linear" and given and given <= set(kinds):
+            found |= {int(i) for i in re.findall(r"N_(\d+)", c.text)}
+    return found
+
+
+def _changed(work: Work, seed: int) -> Iterator[tuple[list[float], float]]:
     """Yield numbers changed by some per cent, and the value that figures built from them have."""
     soft = any(c.text in work.assumed for c in work.reading.soft)
     for change in CHANGES:

@@ -1,0 +1,12 @@
+"""`qr data NOUN VERB`: make, convert and check data sets."""
+
+from __future__ import annotations
+
+from qr_cli.cli.lazy import Stub, lazy_app
+
+app = lazy_app(
+    {
+        "geo": Stub("qr_cli.cli.data_geo:app", "Geometry: run programs, check proofs, convert."),
+    },
+    help="Make, convert and check data sets.",
+)
