@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from qr_cli.geo.check import check
+from qr_cli.geo.checker import check
 from qr_cli.geo.givens import ProofProblem, read_problem
 
 Tokens = list[str]

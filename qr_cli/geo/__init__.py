@@ -11,23 +11,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qr_cli.geo.check import check as check
+    from qr_cli.geo.checker import check as check
     from qr_cli.geo.givens import read_problem as read_problem
     from qr_cli.geo.program import choose as choose
     from qr_cli.geo.program import execute as execute
     from qr_cli.geo.proof import canonical as canonical
     from qr_cli.geo.proof import parse_proof as parse_proof
-    from qr_cli.geo.prove import prove as prove
+    from qr_cli.geo.prover import prove as prove
     from qr_cli.geo.records import read as read
-    from qr_cli.geo.slots import slots as slots
-    from qr_cli.geo.solve import solve as solve
+    from qr_cli.geo.slotting import slots as slots
+    from qr_cli.geo.solver import solve as solve
 
 _PUBLIC = {
-    "check": "qr_cli.geo.check", "read_problem": "qr_cli.geo.givens",
+    "check": "qr_cli.geo.checker", "read_problem": "qr_cli.geo.givens",
     "choose": "qr_cli.geo.program", "execute": "qr_cli.geo.program",
     "canonical": "qr_cli.geo.proof", "parse_proof": "qr_cli.geo.proof",
-    "prove": "qr_cli.geo.prove", "read": "qr_cli.geo.records",
-    "slots": "qr_cli.geo.slots", "solve": "qr_cli.geo.solve",
+    "prove": "qr_cli.geo.prover", "read": "qr_cli.geo.records",
+    "slots": "qr_cli.geo.slotting", "solve": "qr_cli.geo.solver",
 }  # fmt: skip
 __all__ = [*_PUBLIC]  # noqa: PLE0604
 

@@ -15,7 +15,8 @@ import numpy as np
 from qr_cli.geo.reading import Asked, Condition, Reading, Term
 from qr_cli.geo.residuals import RESIDUALS, Array, Figures, Layout, dimension
 
-STARTS, ROUNDS, ENOUGH = 24, 70, 8
+STARTS, ROUNDS = 40, 70
+PATIENCE, HOPELESS = 25, 1e-3  # rounds after which a start this far off is given up
 ACCEPT, APART = 1e-6, 2e-3
 _ROUND = ("radius", "diameter", "circumference", "circle area")
 
@@ -64,7 +65,7 @@ def construct(
     x = _minimize(layout, conditions, x, free=free)
     error = np.abs(_residuals(layout, conditions, x, free=free)).max(axis=1)
     good = [i for i in np.argsort(error) if error[i] <= ACCEPT and _apart(layout, x[i])]
-    return _measured(layout, reading.asked, x[sorted(good[:ENOUGH])])
+    return _measured(layout, reading.asked, x[sorted(good)])
 
 
 def _points(conditions: Sequence[Condition], asked: Asked | None) -> list[str]:
@@ -126,9 +127,9 @@ def _minimize(layout: Layout, conditions: Sequence[Condition], x: Array, *, free
     damping = np.full(len(x), 1e-2)
     residual = _residuals(layout, conditions, x, free=free)
     cost = (residual**2).sum(axis=1)
-    for _ in range(ROUNDS):
-        active = np.flatnonzero(cost > 1e-22)
-        if not len(active) or (np.count_nonzero(cost < 1e-18) >= 2 * ENOUGH):
+    for turn in range(ROUNDS):
+        active = np.flatnonzero((cost > 1e-22) & ((turn < PATIENCE) | (cost < HOPELESS)))
+        if not len(active):
             break
         at, base = x[active], residual[active]
         moved = (at[:, None, :] + step * np.eye(n)).reshape(-1, n)

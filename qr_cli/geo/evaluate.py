@@ -13,10 +13,10 @@ from qr_cli.geo import metrics
 from qr_cli.geo.givens import ProofProblem, read_problem
 from qr_cli.geo.metrics import Candidate
 from qr_cli.geo.proof import write_proof
-from qr_cli.geo.prove import prove
+from qr_cli.geo.prover import prove
 from qr_cli.geo.recipe import GeoEval
 from qr_cli.geo.records import Problem, read
-from qr_cli.geo.solve import Options, solve
+from qr_cli.geo.solver import Options, solve
 
 Record = dict[str, Any]
 Doing = Callable[[str, str], None]

@@ -51,7 +51,7 @@ _PHRASES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\bquadrangle", "quadrilateral"), (r"\btrapezium", "trapezoid"),
     (r"\b(?:perpendicular|vertical)\s+bisectors?|\bmid-?perpendicular", "perpbisector"),
     (r"\b(?:angular|angle|internal|interior)\s+bisectors?|\bbisectors?\b|\bbisecting\s+line", "bisector"),
-    (r"\b(?:the\s+)?(?:extended|extension|extending|prolonged)\s*(?:lines?|cords?)?(?:\s+of)?\b", "extension of"),
+    (r"\b(?:the\s+)?(?:extended|extension|extending|prolonged)(?:\s+(?:lines?|cords?))?(?:\s+of)?\b", "extension of"),
     (r"extension of of", "extension of"),
     (r"\b(?:the\s+)?(?:feet|foot)\s+(?:of\s+)?(?:the\s+)?perpendiculars?\b|\b(?:the\s+)?(?:perpendicular|vertical)\s+(?:foot|feet)", "foot"),
     (r"\b(?:the\s+)?(?:tangent|tangency)\s+points?|\b(?:the\s+)?points?\s+of\s+(?:tangency|contact|tangent)", "touchpoint"),

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from qr_cli.errors import DataError
-from qr_cli.geo.check import check
+from qr_cli.geo.checker import check
 from qr_cli.geo.givens import ProofProblem
 from qr_cli.geo.program import execute, official_choice
 from qr_cli.geo.proof import canonical, parse_proof
 from qr_cli.geo.records import Problem
-from qr_cli.geo.slots import option
+from qr_cli.geo.slotting import option
 
 CONVENTION = "official rule: first candidate that matches an option; no guess"
 PROVING = ("parallel", "triangle", "quadrilateral", "congruent", "similarity")

@@ -13,7 +13,7 @@ from html import escape as _e
 from typing import Any
 
 from qr_cli.geo.draw import elements_in, svg
-from qr_cli.geo.solve import Answer
+from qr_cli.geo.solver import Answer
 
 WORDS = {
     "verified": "verified",

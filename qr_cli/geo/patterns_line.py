@@ -338,8 +338,8 @@ NOUNS = _options(
 LINES = _options(
     (r"{a:S} meets {b:S} " + _AT + r" {p:P}(?: ,)?(?: and)? (?:meets )?{c:S} " + _AT + r" {q:P}", _two_crossings),
     (r"{s:S} is (?:a |the )?midline of {t:T}", _midline),
-    (r"{s:Ss} (?:is|are) (?:the |two |a )*(?:medians?|midlines?|center lines?)(?: lines?)?(?: (?:of|on|to)(?: the)? {b:Ss})?(?: (?:of|in) {t:T})?", _height),
-    (r"{s:Ss} (?:is|are) (?:the |two |a |an )*(?:heights?|altitudes?|high lines?)(?: lines?)?(?: from {P})?(?: (?:of|on|to)(?: the)? {b:Ss})?(?: (?:of|in) {t:T})?", _height),
+    (r"{s:Ss} (?:is|are) (?:the |two |a )*(?:medians?|midlines?|center lines?)(?: lines?)?(?: (?:of|on|to)(?: the)? {b:So})?(?: (?:of|in) {t:T})?", _height),
+    (r"{s:Ss} (?:is|are) (?:the |two |a |an )*(?:heights?|altitudes?|high lines?)(?: lines?)?(?: from {P})?(?: (?:of|on|to)(?: the)? {b:So})?(?: (?:of|in) {t:T})?", _height),
     (r"(?:the )?(?:height|altitude) {s:S}(?: (?:of|on|to)(?: the)? {b:S})?(?: of {t:T})?", _height),
     (r"(?:the )?(?:perpbisector) of {s:S}" + _IT + r" meets {t:So} " + _AT + r" {p:Po}", _perpbisector_meets),
     (r"(?:the )?(?:perpbisector) {l:S} of {s:S}", _perpbisector),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qr_cli.errors import DataError, near
-from qr_cli.geo.slots import Slotted, slots
+from qr_cli.geo.slotting import Slotted, slots
 
 Task = Literal["calculation", "proving"]
 _ALIASES: dict[str, tuple[str, ...]] = {  # field -> its names, the first one that is there counts

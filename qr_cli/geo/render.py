@@ -13,7 +13,7 @@ from matplotlib.patches import Circle
 from qr_cli.geo.draw import Frame, place_label
 from qr_cli.geo.page import COLORS, OTHER, WORDS, answer_line
 from qr_cli.geo.picture import Picture
-from qr_cli.geo.solve import Answer
+from qr_cli.geo.solver import Answer
 
 
 def png(answer: Answer, text: str) -> bytes:

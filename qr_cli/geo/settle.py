@@ -192,9 +192,10 @@ def _ends(reading: Reading) -> None:
         for shape in reading.polygons:
             if len(shape) == 4 and v in shape:
                 x = shape[(shape.index(v) + 2) % 4]
-                ends = [p for p in (a, b) if {(x, d), (d, x), (p, d), (d, p)} & set(reading.drawn)]
                 joined = [p for p in (a, b) if {(p, d), (d, p)} & set(reading.drawn)]
-                side = joined[0] if len(joined) == 1 else b if ends else ""
+                side = joined[0] if len(joined) == 1 else shape[(shape.index(v) + 1) % 4]
+                if side not in (a, b):
+                    side = ""
                 if side:
                     reading.add("between", d, side, x, text=f"{d} lies on {side}{x}")
                     reading.assumed.append(f"{d} lies on {side}{x}")
@@ -211,7 +212,11 @@ def _apex(reading: Reading) -> None:
                 }
                 tops = [p for p in joined if p not in c.points]
                 onward = {(d, b), (b, d), (e, g), (g, e)} & set(reading.drawn)
-                if len(tops) == 1 and (onward or {(tops[0], b), (b, tops[0])} & set(reading.drawn)):
+                if (
+                    len(tops) == 1
+                    and tops[0] not in _placed(reading)
+                    and (onward or {(tops[0], b), (b, tops[0])} & set(reading.drawn))
+                ):
                     reading.polygon((tops[0], b, g))
                     return
 

@@ -17,8 +17,8 @@ from qr_cli.geo.picture import Picture
 from qr_cli.geo.program import Abort, Mode, execute, matches
 from qr_cli.geo.reading import Reading
 from qr_cli.geo.records import Problem
-from qr_cli.geo.slots import SlotMode, option
-from qr_cli.geo.slots import slots as take_slots
+from qr_cli.geo.slotting import SlotMode, option
+from qr_cli.geo.slotting import slots as take_slots
 from qr_cli.geo.work import ANSWERED, Work
 
 CHANGES = ((1.031, 0.973, 1.017, 0.984), (0.968, 1.023, 0.989, 1.041), (1.012, 1.044, 0.962, 1.019))
@@ -205,7 +205,7 @@ def _changed(work: Work, seed: int) -> Iterator[tuple[list[float], float]]:
             for i, n in enumerate(work.slotted.numbers)
         ]
         reading = read(work.slotted.text, numbers)
-        built = construct(reading, soft=soft, seed=seed + 1, starts=12)
+        built = construct(reading, soft=soft, seed=seed + 1, starts=16)
         if built.value is not None:
             yield numbers, built.value
         elif built.values and work.status == "determined-by-options" and work.value is not None:

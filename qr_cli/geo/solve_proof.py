@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from qr_cli.geo.check import StepVerdict, Verdict, check
+from qr_cli.geo.checker import StepVerdict, Verdict, check
 from qr_cli.geo.givens import ProofProblem, read_problem
 from qr_cli.geo.picture import Picture, of_proof
 from qr_cli.geo.proof import write_proof
-from qr_cli.geo.prove import Found, prove
+from qr_cli.geo.prover import Found, prove
 from qr_cli.geo.reasons import REASONS
 from qr_cli.geo.records import Problem
 

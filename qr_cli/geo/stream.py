@@ -15,7 +15,7 @@ from qr_cli.geo import page
 from qr_cli.geo.diagrams import read_diagram
 from qr_cli.geo.recipe import GeoSolve
 from qr_cli.geo.records import Problem, problem, read, read_lines
-from qr_cli.geo.solve import Answer, Options, solve
+from qr_cli.geo.solver import Answer, Options, solve
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from qr_cli.errors import DataError, UsageError
 from qr_cli.geo import exact
-from qr_cli.geo.check import check
+from qr_cli.geo.checker import check
 from qr_cli.geo.givens import read_problem
 from qr_cli.geo.program import (
     Abort,
@@ -22,7 +22,7 @@ from qr_cli.geo.program import (
     official_choice,
 )
 from qr_cli.geo.records import Problem, read, read_lines
-from qr_cli.geo.slots import option
+from qr_cli.geo.slotting import option
 
 REFUTED, SYNTAX = 6, 3  # exit codes
 
@@ -112,12 +112,19 @@ def _floats(flag: str, text: str | None) -> list[float] | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(";" if ";" in text else ",")]
-    values = [option(part)[0] for part in parts]
+    values = [_float(part) for part in parts]
     if None in values:
         raise UsageError(
             f"{flag}: {parts[values.index(None)]!r} is no number", hint=f"{flag} 50,60"
         )
     return [v for v in values if v is not None]
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return option(text)[0]  # 2√3, 60°
 
 
 def check_proofs(

@@ -8,7 +8,7 @@ from qr_cli.geo.construct import Construction
 from qr_cli.geo.families import Family
 from qr_cli.geo.reading import Reading
 from qr_cli.geo.records import Problem
-from qr_cli.geo.slots import Slotted
+from qr_cli.geo.slotting import Slotted
 
 ANSWERED = ("verified", "determined-by-options")
 

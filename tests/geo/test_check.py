@@ -2,7 +2,7 @@
 
 import pytest
 
-from qr_cli.geo.check import check
+from qr_cli.geo.checker import check
 from qr_cli.geo.givens import read_problem
 from qr_cli.geo.reasons import REASONS
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from qr_cli.geo import prove as search
-from qr_cli.geo.check import check
+from qr_cli.geo import prover as search
+from qr_cli.geo.checker import check
 from qr_cli.geo.givens import read_problem
 from qr_cli.geo.proof import write_proof
-from qr_cli.geo.prove import prove
+from qr_cli.geo.prover import prove
 from qr_cli.geo.records import Problem
-from qr_cli.geo.solve import solve
+from qr_cli.geo.solver import solve
 
 PROBLEMS = [
     "AB ≅ DE, BC ≅ EF, AC ≅ DF. Prove that △ABC ≅ △DEF.",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qr_cli.geo.slots import option, slots
+from qr_cli.geo.slotting import option, slots
 from qr_cli.geo.text import clean, normalize
 
 HERE = Path(__file__).parent

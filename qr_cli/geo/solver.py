@@ -11,7 +11,7 @@ from qr_cli.errors import DataError
 from qr_cli.geo.picture import Picture
 from qr_cli.geo.program import Mode
 from qr_cli.geo.records import Problem
-from qr_cli.geo.slots import SlotMode
+from qr_cli.geo.slotting import SlotMode
 from qr_cli.geo.solve_calculation import solve_calculation
 from qr_cli.geo.solve_proof import solve_proof
 
