@@ -17,7 +17,7 @@ from qr_cli.geo.residuals import RESIDUALS, Array, Figures, Layout, dimension
 
 STARTS, ROUNDS = 40, 70
 PATIENCE, HOPELESS = 25, 1e-3  # rounds after which a start this far off is given up
-ACCEPT, APART = 1e-6, 2e-3
+ACCEPT, EXACT, APART = 1e-6, 1e-9, 2e-3
 _ROUND = ("radius", "diameter", "circumference", "circle area")
 
 
@@ -64,8 +64,10 @@ def construct(
     x = _start(layout, starts, seed)
     x = _minimize(layout, conditions, x, free=free)
     error = np.abs(_residuals(layout, conditions, x, free=free)).max(axis=1)
-    good = [i for i in np.argsort(error) if error[i] <= ACCEPT and _apart(layout, x[i])]
-    return _measured(layout, reading.asked, x[sorted(good)])
+    apart = [i for i in range(len(x)) if error[i] <= ACCEPT and _apart(layout, x[i])]
+    exact = [i for i in apart if error[i] <= EXACT]
+    good = exact if len(exact) > 1 else apart  # almost flat figures are close without being right
+    return _measured(layout, reading.asked, x[good])
 
 
 def _points(conditions: Sequence[Condition], asked: Asked | None) -> list[str]:

@@ -4,7 +4,8 @@ Forward: every statement of the elements that a rule supports becomes a fact and
 derivations, round after round, until the goal appears and one round more. Sums of angles are tried
 only where plain facts leave elements unused. Backward: depth first over derivations from the goal.
 Found proofs are ranked by elements left unused (a published problem lists just what its proof
-speaks of), then by length, then by how little they assume.
+speaks of), then by length, then by how little they assume; without a list of elements by steps
+that need the diagram, then by length.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class _Known:
 
 @dataclass(frozen=True)
 class Found:
-    """A proof: its elements, its steps, and how it ranks (elements unused, steps, -mean level)."""
+    """A proof: its elements, its steps, and how it ranks: least first."""
 
     elements: tuple[Element, ...]
     steps: tuple[Step, ...]
@@ -49,9 +50,9 @@ def prove(problem: ProofProblem, *, limit: int = 10, seconds: float | None = Non
     Args:
         problem: with its elements, or without: then they are proposed from givens and goal.
         limit: how many proofs at most.
-        seconds: how long to look (3 s with elements, 5 s without); the closure stops there.
+        seconds: CPU time to look (3 s with elements, 5 s without); the closure stops there.
     """
-    until = time.monotonic() + (seconds or (3.0 if problem.elements else 5.0))
+    until = time.process_time() + (seconds or (3.0 if problem.elements else 5.0))
     if problem.elements:
         return _Search(problem, problem.elements, free=False, until=until).search(limit)
     for wide in (False, True):  # new lines are drawn only where those there are not enough
@@ -83,14 +84,14 @@ class _Search:
             self._round()
             if sums:
                 self._algebra()
-            if last or len(self.known) in (before, FACTS) or time.monotonic() > self.until:
+            if last or len(self.known) in (before, FACTS) or time.process_time() > self.until:
                 return
             last = self.goal in self.known
 
     def _round(self) -> None:
         fresh: list[_Known] = []
         for statement, reasons in self.pool:
-            if time.monotonic() > self.until:
+            if time.process_time() > self.until:
                 break
             for reason in reasons:
                 for support in REASONS[reason].rule(self.board, statement):
@@ -185,7 +186,8 @@ class _Search:
         unused = sum(normal(e) not in used for e in self.elements) if not self.free else 0
         level = sum(chosen[i][1].level for i in order) / len(order)
         elements = tuple(self.elements) if not self.free else _spoken(steps)
-        return Found(elements, tuple(steps), (unused, len(steps), -level))
+        unsure = sum(chosen[i][1].level < 2 for i in order) if self.free else 0
+        return Found(elements, tuple(steps), (unused, unsure, len(steps), -level))
 
     def _worded(self, statement: Statement) -> Statement:
         """Return a statement with its operands in the order the published proofs prefer."""
