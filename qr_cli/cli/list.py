@@ -71,7 +71,10 @@ def _geo() -> Iterator[Row]:
     for index, reason in enumerate(REASONS):
         yield {"name": f"R_{index}", "summary": f"{reason.name}: {reason.says}"}
     for name, asked in kinds():
-        yield {"name": f"{name}: {asked}", "summary": "family that is solved without a figure"}
+        yield {
+            "name": f"{name}:{asked}".replace(" ", "-"),
+            "summary": "family that is solved without a figure",
+        }
 
 
 KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {

@@ -19,7 +19,7 @@ class Source(Section):
         tuple[str, ...],
         Field(
             description="JSON lines, one problem each; - reads stdin.",
-            json_schema_extra={"argument": "[FILE|-]..."},
+            json_schema_extra={"argument": "FILE|-"},
         ),
     ] = ()
     text: Annotated[str | None, Field(description="One problem, as a sentence.")] = None
@@ -98,7 +98,7 @@ class Examined(Section):
         Field(
             min_length=1,
             description="JSON lines with labels, programs or proofs.",
-            json_schema_extra={"argument": "FILE..."},
+            json_schema_extra={"argument": "FILE"},
         ),
     ] = ()
     solver: Annotated[

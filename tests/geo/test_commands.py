@@ -188,4 +188,4 @@ def test_predictions_of_ones_own_are_scored(capfd):
 def test_the_list_names_operators_reasons_and_families(capfd):
     _, records, _ = call(capfd, "list", "geo", "--json")
     names = {r["name"] for r in records}
-    assert {"g_bili", "R_36", "cone: lateral area"} <= names
+    assert {"g_bili", "R_36", "cone:lateral-area"} <= names
