@@ -1,0 +1,1 @@
+"""Hyperspectral and multispectral images to one: degradation, methods, formats, metrics."""

@@ -1,0 +1,1 @@
+"""Readers and writers of rasters, one format a file."""

@@ -1,0 +1,1 @@
+"""Fusion methods, one file each; their names stand in `qr_cli.fuse.names`."""
