@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from qr_cli.fuse.grid import Array, Axis, up
+from qr_cli.fuse.grid import ALL, Array, Axis, Part, up
 from qr_cli.fuse.psf import Psf
 
 Mask = NDArray[np.bool_]
@@ -50,9 +50,9 @@ class Block:
         """Tell whether every HR pixel is valid."""
         return bool(self.high.all())
 
-    def up(self, low: Array) -> Array:
-        """Return an LR image on the HR grid."""
-        return up(low, self.rows, self.columns)
+    def up(self, low: Array, part: Part = ALL) -> Array:
+        """Return an LR image on the HR grid, or on a part of it."""
+        return up(low, self.rows, self.columns, part)
 
     def blur(self, image: Array, psf: Psf) -> Array:
         """Return P image; weights of invalid HR pixels are 0, the rest is renormalised."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qr_cli.fuse.grid import Array, Axis
+from qr_cli.fuse.grid import ALL, Array, Axis, Part
 
 MOST = 48_000_000  # numbers in flight
 
@@ -20,10 +20,11 @@ class Cells:
     Args:
         rows: grids along rows.
         columns: grids along columns.
+        part: of the HR grid; features are those of the part.
     """
 
-    def __init__(self, rows: Axis, columns: Axis) -> None:
-        self.rows, self.columns = _Side(rows), _Side(columns)
+    def __init__(self, rows: Axis, columns: Axis, part: Part = ALL) -> None:
+        self.rows, self.columns = _Side(rows, part[0]), _Side(columns, part[1])
 
     def contract(self, features: Array, matrices: Array) -> Array:
         """Return features(x) @ M(x): (H, W, a), (h, w, a, b) -> (H, W, b)."""
@@ -64,8 +65,8 @@ class _Side:
     weight: Array
     real: NDArray[np.bool_]
 
-    def __init__(self, axis: Axis) -> None:
-        at = np.clip(axis.to_low(np.arange(axis.high)), 0, axis.low - 1)
+    def __init__(self, axis: Axis, part: slice) -> None:
+        at = np.clip(axis.to_low(np.arange(axis.high)[part]), 0, axis.low - 1)
         cell = np.minimum(np.floor(at), max(axis.low - 2, 0)).astype(np.intp)
         base, first, count = np.unique(cell, return_index=True, return_counts=True)
         self.base, self.most = base, int(count.max())

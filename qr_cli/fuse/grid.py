@@ -116,9 +116,14 @@ def prefilter(low: Array) -> Array:
     return padded
 
 
-def up(low: Array, rows_axis: Axis, columns_axis: Axis) -> Array:
-    """Return the cubic spline interpolation of an LR image (h, w, B) on the HR grid."""
-    return along(spline_matrix(rows_axis), prefilter(low), spline_matrix(columns_axis))
+Part = tuple[slice, slice]  # rows and columns of the HR grid
+ALL: Part = (slice(None), slice(None))
+
+
+def up(low: Array, rows_axis: Axis, columns_axis: Axis, part: Part = ALL) -> Array:
+    """Return the cubic spline interpolation of an LR image (h, w, B) on a part of the HR grid."""
+    first, second = spline_matrix(rows_axis)[part[0]], spline_matrix(columns_axis)[part[1]]
+    return along(first, prefilter(low), second)
 
 
 def up_operator(axis: Axis) -> Array:

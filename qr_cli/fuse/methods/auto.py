@@ -17,7 +17,7 @@ import numpy as np
 from qr_cli.fuse.block import Block
 from qr_cli.fuse.cells import Cells
 from qr_cli.fuse.degradation import Degradation
-from qr_cli.fuse.grid import PAD, Array
+from qr_cli.fuse.grid import ALL, PAD, Array, Part, along, linear_matrix
 from qr_cli.fuse.methods import backproject, regression
 from qr_cli.fuse.methods.backproject import BackProjection
 from qr_cli.fuse.methods.detail import REACH, detail
@@ -62,22 +62,27 @@ class Auto:
         detail_reach = int(np.ceil(REACH / min(self.psf.ratio))) + SPLINE_REACH
         return passes * (SPLINE_REACH + footprint) + window + footprint + detail_reach + 1
 
-    def predict(self, block: Block, *, phase: tuple[int, int] = (0, 0)) -> Array:
-        """Return the fused block (H, W, L)."""
+    def predict(
+        self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL
+    ) -> Array:
+        """Return the fused block (H, W, L), or a part of it."""
         zd = detail(block, self.psf, self.noise.v_z, phase=phase).astype(block.y.dtype)
         piece = _piece(block, zd, self.psf)
         e, coef = _low_residual(block, zd, piece, self)
         rest = self.back.residual(e, piece.used, block, self.psf)
-        out = self.fitted.predict(zd).astype(zd.dtype)
+        inner = zd[part]
+        out = self.fitted.predict(inner).astype(zd.dtype)
         if coef is not None:
-            features = self.fitted.features(zd)
-            out += Cells(block.rows, block.columns).contract(features, coef)
-        out += block.up(rest.astype(zd.dtype))
+            features = self.fitted.features(inner)
+            out += Cells(block.rows, block.columns, part).contract(features, coef)
+        out += block.up(rest.astype(zd.dtype), part)
         if self.floor is not None:
             np.maximum(out, self.floor, out=out)
         return out
 
-    def uncertainty(self, block: Block, *, phase: tuple[int, int] = (0, 0)) -> Array:
+    def uncertainty(
+        self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL
+    ) -> Array:
         """Return U (H, W, L), the expected absolute size of the error, in the units of y."""
         zd = detail(block, self.psf, self.noise.v_z, phase=phase)
         piece = _piece(block, zd, self.psf)
@@ -88,9 +93,7 @@ class Auto:
         weight = regression.smooth(piece.used[..., None].astype(np.float64), 2.0)
         spread = regression.smooth(loo**2, 2.0) / np.maximum(weight, 1e-12)
         low = np.maximum(spread - self.noise.v_y, 0.05 * spread)
-        from qr_cli.fuse.grid import along, linear_matrix
-
-        high = along(linear_matrix(block.rows), low, linear_matrix(block.columns))
+        high = along(linear_matrix(block.rows)[part[0]], low, linear_matrix(block.columns)[part[1]])
         passed = np.einsum("al,a,al->l", self.fitted.w, self.noise.v_z / 4, self.fitted.w)
         return np.sqrt(high / np.sqrt(self.psf.energy) + passed)
 

@@ -9,6 +9,7 @@ computed on every 4th HR pixel and interpolated bilinearly.
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from qr_cli.fuse.block import Block
 from qr_cli.fuse.cells import Cells
@@ -32,17 +33,22 @@ def detail(block: Block, psf: Psf, v_z: Array, *, phase: tuple[int, int] = (0, 0
     low = block.blur(block.z, psf)
     low[~block.low_cover(psf)] = block.z_fill
     coarse = block.up(low)
-    q = (block.z - coarse) / np.sqrt(v_z)
+    q = ((block.z - coarse) / np.sqrt(v_z)).astype(block.z.dtype)
     if not block.whole:
         q[~block.high] = 0
     bands = q.shape[2]
     upper = np.triu_indices(bands)
     lattice = [_lattice(side, start) for side, start in zip(q.shape[:2], phase, strict=True)]
     windows = [_window_matrix(at, side) for at, side in zip(lattice, q.shape[:2], strict=True)]
-    packed = np.stack([q[..., a] * q[..., b] for a, b in zip(*upper, strict=True)], -1)
-    moments = along(windows[0], packed, windows[1])
+    moments = np.concatenate(  # a product at a time: together they would be large
+        [
+            along(windows[0], q[..., a, None] * q[..., b, None], windows[1])
+            for a, b in zip(*upper, strict=True)
+        ],
+        -1,
+    )
     if not block.whole:
-        share = along(windows[0], block.high[..., None].astype(np.float64), windows[1])
+        share = along(windows[0], block.high[..., None].astype(q.dtype), windows[1])
         moments /= np.maximum(share, 1e-6)
     c = np.empty((*moments.shape[:2], bands, bands))
     c[..., upper[0], upper[1]] = moments
@@ -54,7 +60,7 @@ def detail(block: Block, psf: Psf, v_z: Array, *, phase: tuple[int, int] = (0, 0
         Axis(len(at), side, STEP, at[0] + 0.5 - STEP / 2)
         for at, side in zip(lattice, q.shape[:2], strict=True)
     ]
-    return coarse + Cells(*axes).contract(q, k) * np.sqrt(v_z)
+    return coarse + (Cells(*axes).contract(q, k) * np.sqrt(v_z)).astype(q.dtype)
 
 
 def _lattice(side: int, start: int) -> np.ndarray:
@@ -63,7 +69,7 @@ def _lattice(side: int, start: int) -> np.ndarray:
     return np.arange(first, side + STEP, STEP)
 
 
-def _window_matrix(places: np.ndarray, side: int) -> object:
+def _window_matrix(places: np.ndarray, side: int) -> sparse.csr_matrix:
     """Return a Gaussian window around each place, borders reflected, (places, side)."""
     half = int(SIGMA * CUT)
     index = places[:, None] + np.arange(-half, half + 1)

@@ -1,0 +1,53 @@
+"""NumPy files: `.npz` with a cube and, if they are there, `wavelength_nm`, `fwhm_nm`, `scale`; `.npy`.
+
+A `scale` divides the stored integers.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from qr_cli.errors import DataError
+from qr_cli.fuse.formats.mat import pick_cube
+from qr_cli.fuse.raster import Raster, from_array
+
+ABOUT = ("wavelength_nm", "fwhm_nm", "scale", "nodata", "transform", "crs", "channel")
+
+
+def open_npz(path: Path, *, key: str | None = None) -> Raster:
+    """Return the cube of a NumPy file.
+
+    Raises:
+        DataError: it is damaged, holds objects, or no or several cubes.
+    """
+    try:
+        held = np.load(path, allow_pickle=False)
+        if isinstance(held, np.ndarray):
+            return from_array(held, path=str(path))
+        with held:
+            arrays = {name: held[name] for name in held.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    candidates = {k: v for k, v in arrays.items() if k not in ABOUT}
+    cube, name = pick_cube(candidates, path, key=key, shape=None)
+
+    def one(about: str) -> float | None:
+        return float(np.ravel(arrays[about])[0]) if about in arrays else None
+
+    scale = one("scale")
+    transform = arrays.get("transform")
+    crs = str(arrays["crs"]) if "crs" in arrays else None
+    return from_array(
+        cube,
+        path=str(path),
+        wavelength_nm=arrays.get("wavelength_nm"),
+        fwhm_nm=arrays.get("fwhm_nm"),
+        scale=1 / scale if scale else 1.0,
+        nodata=one("nodata"),
+        transform=None if transform is None else tuple(map(float, np.ravel(transform)[:6])),  # type: ignore[arg-type]
+        crs=crs or None,
+        notes=[f"{path.name}: took {name} {cube.shape}"],
+    )
