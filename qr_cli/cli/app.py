@@ -19,9 +19,7 @@ app = lazy_app(
     {
         "train": Stub("qr_cli.cli.train:app", "Train a model from a recipe or from flags.", _DO),
         "eval": Stub("qr_cli.cli.eval:app", "Evaluate and compare what was trained.", _DO),
-        "fuse": Stub(
-            "qr_cli.cli.planned:fuse", "Not yet: fuse hyper- with multispectral images.", _DO
-        ),
+        "fuse": Stub("qr_cli.cli.fuse:app", "Fuse hyperspectral with multispectral images.", _DO),
         "generate": Stub("qr_cli.cli.planned:generate", "Not yet: draw what a sentence says.", _DO),
         "solve-geo": Stub("qr_cli.cli.solve_geo:app", "Solve and prove plane geometry.", _DO),
         "handoff": Stub(

@@ -7,6 +7,7 @@ from qr_cli.cli.lazy import Stub, lazy_app
 app = lazy_app(
     {
         "geo": Stub("qr_cli.cli.data_geo:app", "Geometry: run programs, check proofs, convert."),
+        "hsi": Stub("qr_cli.cli.data_hsi:app", "Hyperspectral images: simulate, look, convert."),
     },
     help="Make, convert and check data sets.",
 )

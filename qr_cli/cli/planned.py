@@ -24,6 +24,5 @@ def _planned(name: str) -> typer.Typer:
     return app
 
 
-fuse = _planned("fuse")
 generate = _planned("generate")
 handoff = _planned("handoff")

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky
 from scipy.optimize import least_squares
 
 from qr_cli.fuse.block import Block
@@ -22,7 +21,6 @@ from qr_cli.fuse.grid import Array
 from qr_cli.fuse.nnls import nnls
 from qr_cli.fuse.psf import FWHM, Psf, gaussian_taps, official_taps
 
-Rough = float
 SRF_ROUGHNESS, TAP_ROUGHNESS = 1e-4, 1e-4
 ELIMINATION = 1e-6  # ridge of the SRF inside the fit of a Gaussian
 PREFERENCE = 0.99  # free taps must be better than the Gaussian by more than 1 %
@@ -202,8 +200,11 @@ class Patches:
                     self.gram[f] += part.T @ part
                     self.cross[f, band] += part.T @ y[fold == f]
 
-    def fit(self, response: Response, pixels: Pixels, train: NDArray[np.bool_], folds: Sequence[int]) -> Psf:
-        """Return free taps by alternation with the SRF, on the pixels of some folds."""
+    def fit(self, response: Response, folds: Sequence[int]) -> Psf:
+        """Return free taps by alternation with the SRF on the pixels of some folds.
+
+        `response` holds the Gram matrix of the same pixels.
+        """
         size, ratio = self.size, self.ratio
         chosen = list(folds)
         gram, cross = self.gram[chosen].sum(0), self.cross[chosen].sum(0)
@@ -217,8 +218,6 @@ class Patches:
         gram[np.diag_indices(taps)] += 1e-8 * level
         h = gaussian_taps(size, (ratio / FWHM, ratio / FWHM)).ravel()
         r: Array | None = None
-        right = response.y.T  # its Gram is that of the same pixels
-        del right
         for _ in range(ROUNDS):
             zl = np.einsum("btl,t->lb", cross, h)
             r = np.stack(
@@ -358,7 +357,7 @@ def choose(
             assert best.sigma is not None
             start = [*np.log(best.sigma), *best.shift]
         else:
-            best = patches.fit(full, pixels, everything, range(FOLDS))
+            best = patches.fit(full, range(FOLDS))
         fits[name] = best
         if len(candidates) == 1:
             return replace(best, family="block" if how == "block" else best.family), {}
@@ -369,12 +368,12 @@ def choose(
                     pixels, train, template, candidate.size, shifted=shifted, start=start
                 )
             else:
-                one = patches.fit(response, pixels, train, [g for g in range(FOLDS) if g != f])
+                one = patches.fit(response, [g for g in range(FOLDS) if g != f])
             zl = pixels.blurred(one)
             r, _ = response.fit(zl[train])
             gap = np.abs(pixels.y[~train] @ r - zl[~train]) / rms
             total, count = total + gap.sum(), count + gap.size
-        errors[name] = total / max(count, 1)
+        errors[name] = float(total / max(count, 1))
     gaussians = {k: v for k, v in errors.items() if k.startswith("gaussian")}
     best_name = min(errors, key=lambda k: errors[k])
     if gaussians:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Preview:
         zoom: fused, (64, 64, 3).
         points: HR pixels whose spectra are kept.
         spectra: (points, L).
-        errors: their uncertainty, where it was computed.
+        error: uncertainty on the picture's grid, where it was computed.
     """
 
     scene: Scene
@@ -43,7 +43,7 @@ class Preview:
     zoom: Array
     points: list[tuple[int, int]]
     spectra: Array
-    errors: dict[int, Array] = field(default_factory=dict)
+    error: Array | None = None
 
     @classmethod
     def of(cls, scene: Scene) -> Preview:
@@ -70,6 +70,13 @@ class Preview:
         self.fused[(rows // self.step)[:, None], columns // self.step] = values[
             (rows - piece.row)[:, None], columns - piece.column
         ]
+        if piece.extra is not None:
+            if self.error is None:
+                self.error = np.full(self.fused.shape[:2], np.nan, np.float32)
+            spread = np.sqrt((piece.extra**2).mean(-1))
+            self.error[(rows // self.step)[:, None], columns // self.step] = spread[
+                (rows - piece.row)[:, None], columns - piece.column
+            ]
         a, b = self.corner[0] - piece.row, self.corner[1] - piece.column
         side = len(self.zoom)
         r0, r1, c0, c1 = max(a, 0), min(a + side, h), max(b, 0), min(b + side, w)
