@@ -171,6 +171,7 @@ def fit(
     fitted = _method(recipe, scene, blocks, phases, found, levels, context or {})
     for record in getattr(fitted, "record", []):
         note(record)
+    found = getattr(fitted, "degradation", None) or found
     fusion = Fusion(recipe, scene, found, levels, fitted, records, warned, started)
     fusion.bands = band_table(fusion)
     _band_doubts(fusion)

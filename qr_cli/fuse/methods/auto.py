@@ -9,7 +9,7 @@ was chosen with a reference in view on two scenes (Jasper Ridge, Samson).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -62,12 +62,16 @@ class Auto:
         detail_reach = int(np.ceil(REACH / min(self.psf.ratio))) + SPLINE_REACH
         return passes * (SPLINE_REACH + footprint) + window + footprint + detail_reach + 1
 
+    def _piece(self, block: Block, zd: Array) -> LowPiece:
+        piece = _piece(block, zd, self.psf)
+        return replace(piece, e0=self.fitted.left(block, zd, piece.zl, self.psf))
+
     def predict(
         self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL
     ) -> Array:
         """Return the fused block (H, W, L), or a part of it."""
         zd = detail(block, self.psf, self.noise.v_z, phase=phase).astype(block.y.dtype)
-        piece = _piece(block, zd, self.psf)
+        piece = self._piece(block, zd)
         e, coef = _low_residual(block, zd, piece, self)
         rest = self.back.residual(e, piece.used, block, self.psf)
         inner = zd[part]
@@ -85,7 +89,7 @@ class Auto:
     ) -> Array:
         """Return U (H, W, L), the expected absolute size of the error, in the units of y."""
         zd = detail(block, self.psf, self.noise.v_z, phase=phase)
-        piece = _piece(block, zd, self.psf)
+        piece = self._piece(block, zd)
         sigma, lam = self.choice.sigma, self.choice.lam
         m = regression.moments(piece, self.fitted, sigma) if sigma else None
         loo = np.zeros_like(piece.y)
@@ -117,24 +121,59 @@ def fit(
         clip: A6; "auto": if no valid input is negative.
         phases: HR coordinates of each block's first pixel.
     """
-    psf = degradation.psf
+    details, pieces = prepared(blocks, degradation, noise, phases)
+    fitted = regression.fit_global(pieces, noise)
+    return finish(
+        fitted, blocks, details, pieces, degradation.psf, noise,
+        back_projection=back_projection, clip=clip,
+    )  # fmt: skip
+
+
+def prepared(
+    blocks: Sequence[Block],
+    degradation: Degradation,
+    noise: Noise,
+    phases: Sequence[tuple[int, int]] | None,
+) -> tuple[list[Array], list[LowPiece]]:
+    """Return Zd and the LR side of every block (A1)."""
     starts = phases or [(0, 0)] * len(blocks)
     details = [
-        detail(block, psf, noise.v_z, phase=phase)
+        detail(block, degradation.psf, noise.v_z, phase=phase)
         for block, phase in zip(blocks, starts, strict=True)
     ]
-    pieces = [_piece(block, zd, psf) for block, zd in zip(blocks, details, strict=True)]
-    fitted = regression.fit_global(pieces, noise)
-    choice = regression.choose(pieces, fitted, noise)
-    method = Auto(
-        psf, noise, fitted, choice, BackProjection([]), _floor(blocks, clip), _records(choice)
-    )
-    residuals = [
-        (_low_residual(block, zd, piece, method)[0], piece.used, block)
+    pieces = [
+        _piece(block, zd, degradation.psf) for block, zd in zip(blocks, details, strict=True)
+    ]
+    return details, pieces
+
+
+def finish(
+    fitted: Global,
+    blocks: Sequence[Block],
+    details: Sequence[Array],
+    pieces: Sequence[LowPiece],
+    psf: Psf,
+    noise: Noise,
+    *,
+    back_projection: int,
+    clip: Literal["auto", "none", "zero"],
+    method: str = "auto",
+) -> Auto:
+    """Return the method with its local part and back-projection fitted on what M0 leaves (A3-A6)."""
+    known = [
+        replace(piece, e0=fitted.left(block, zd, piece.zl, psf))
         for block, zd, piece in zip(blocks, details, pieces, strict=True)
     ]
-    back = backproject.fit(residuals, noise, psf, passes=back_projection)
-    return Auto(psf, noise, fitted, choice, back, method.floor, method.record)
+    choice = regression.choose(known, fitted, noise)
+    made = Auto(
+        psf, noise, fitted, choice, BackProjection([]), _floor(blocks, clip),
+        _records(choice, method),
+    )  # fmt: skip
+    residuals = [
+        (_low_residual(block, zd, piece, made)[0], piece.used, block)
+        for block, zd, piece in zip(blocks, details, known, strict=True)
+    ]
+    return replace(made, back=backproject.fit(residuals, noise, psf, passes=back_projection))
 
 
 def _piece(block: Block, zd: Array, psf: Psf) -> LowPiece:
@@ -148,7 +187,7 @@ def _low_residual(
     block: Block, zd: Array, piece: LowPiece, method: Auto
 ) -> tuple[Array, Array | None]:
     """Return E = Y - P M0 with the local part (h, w, L), and coef."""
-    e = piece.y - method.fitted.predict(piece.zl)
+    e = piece.left()
     sigma, lam = method.choice.sigma, method.choice.lam
     if not sigma:
         return e, None
@@ -158,17 +197,11 @@ def _low_residual(
     features = method.fitted.features(zd)
     if not block.whole:
         features = np.where(block.high[..., None], features, 0)
-    local = regression.blurred_local(
-        features, coef, psf_terms(method.psf, block), (block.rows, block.columns)
-    )
+    terms = method.psf.terms(block.rows, block.columns)
+    local = regression.blurred_local(features, coef, terms, (block.rows, block.columns))
     if not block.whole:
         local = local / np.maximum(block.cover(method.psf), 1e-6)[..., None]
     return (e - local).astype(zd.dtype), coef
-
-
-def psf_terms(psf: Psf, block: Block):  # type: ignore[no-untyped-def]
-    """Return P of a block as matrices per axis."""
-    return psf.terms(block.rows, block.columns)
 
 
 def _floor(blocks: Sequence[Block], clip: str) -> float | None:
@@ -181,11 +214,11 @@ def _floor(blocks: Sequence[Block], clip: str) -> float | None:
     return 0.0 if clip == "zero" or lowest >= 0 else None
 
 
-def _records(choice: Choice) -> list[dict[str, Any]]:
+def _records(choice: Choice, method: str) -> list[dict[str, Any]]:
     return [
         {
             "event": "candidate",
-            "method": "auto",
+            "method": method,
             "local_sigma_px": sigma or None,
             "local_lambda": lam or None,
             "loo_score_db": round(score, 3),

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from qr_cli.fuse.grid import Array, Axis
+from qr_cli.fuse.block import Block
+from qr_cli.fuse.grid import Array, Axis, linear_matrix
 from qr_cli.fuse.noise import Noise
+from qr_cli.fuse.psf import Psf
 
 SIGMAS = (2.0, 4.0, 8.0)  # LR pixels
 LAMBDAS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -34,11 +37,18 @@ class LowPiece:
         y: HSI (h, w, L).
         zl: blurred detail of the MSI (h, w, l).
         used: LR pixels that enter (h, w).
+        e0: Y - P M0 (h, w, L), once M0 is known.
     """
 
     y: Array
     zl: Array
     used: Mask
+    e0: Array | None = None
+
+    def left(self) -> Array:
+        """Return E0."""
+        assert self.e0 is not None
+        return self.e0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +76,10 @@ class Global:
     def predict(self, z: Array) -> Array:
         """Return M0 for MSI values (..., l)."""
         return self.mean_y + (z - self.mean_z) @ self.w
+
+    def left(self, block: Block, zd: Array, zl: Array, psf: Psf) -> Array:
+        """Return Y - P M0 (h, w, L); M0 is linear, so P meets the MSI's bands only."""
+        return block.y - self.predict(zl)
 
     def features(self, z: Array) -> Array:
         """Return a = (1, (z - mean)/sd), (..., l + 1)."""
@@ -144,7 +158,7 @@ def moments(piece: LowPiece, fitted: Global, sigma: float) -> Moments:
     """Return the window sums of a piece (A3)."""
     used = piece.used[..., None].astype(np.float64)
     a = fitted.features(piece.zl)
-    e0 = piece.y - fitted.predict(piece.zl)
+    e0 = piece.left()
     size = a.shape[2]
     upper = np.triu_indices(size)
     packed = np.concatenate([used, used * a[..., upper[0]] * a[..., upper[1]]], -1)
@@ -166,7 +180,7 @@ def leave_one_out(
     piece: LowPiece, fitted: Global, m: Moments | None, sigma: float = 0.0, lam: float = 0.0
 ) -> Array:
     """Return the held-out residuals of the usable pixels (n, L) (A4)."""
-    rest = piece.y - fitted.predict(piece.zl)
+    rest = piece.left()
     left = 1 - fitted.leverage(piece.zl)
     if m is not None:
         inverse_a = np.linalg.solve(penalized(m, fitted, lam), m.a[..., None])[..., 0]
@@ -263,13 +277,13 @@ def blurred_local(
     return out
 
 
-def _hats(axis: Axis):  # type: ignore[no-untyped-def]
-    from qr_cli.fuse.grid import linear_matrix
-
+def _hats(axis: Axis) -> sparse.csr_matrix:
     return linear_matrix(axis).T.tocsr()  # (h, H): the hat of each LR pixel
 
 
-def _shifted(blur, hats):  # type: ignore[no-untyped-def]
+def _shifted(
+    blur: sparse.csr_matrix, hats: sparse.csr_matrix
+) -> list[tuple[int, sparse.csr_matrix]]:
     """Return for each LR offset d the matrix blur[i, u] hat[i + d, u], where it holds anything."""
     low = blur.shape[0]
     pattern = (abs(blur) @ abs(hats).T).tocoo()
