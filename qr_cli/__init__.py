@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qr_cli.attention.insert import collect_aux_loss as collect_aux_loss
     from qr_cli.attention.insert import detach as detach
     from qr_cli.attention.insert import iter_attention as iter_attention
+    from qr_cli.fuse import fuse as fuse
 
 _PUBLIC = {
     "run": "qr_cli.api",
@@ -33,6 +34,7 @@ _PUBLIC = {
     "detach": "qr_cli.attention.insert",
     "iter_attention": "qr_cli.attention.insert",
     "collect_aux_loss": "qr_cli.attention.insert",
+    "fuse": "qr_cli.fuse",
 }
 _ROOMS = ("attention", "reparam")  # packages, reached as qr.attention.FILE, qr.reparam.fold
 __all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604

@@ -69,9 +69,7 @@ class FuseWatch:
     def tick(self, *, epoch: int, epochs: int, step: int, steps: int) -> None:
         """Take note of training."""
         if self._bars is not None and self._bar is not None:
-            self._bars.update(
-                self._bar, completed=(epoch - 1) * steps + step, total=epochs * steps
-            )
+            self._bars.update(self._bar, completed=(epoch - 1) * steps + step, total=epochs * steps)
 
     def summary(self, record: Mapping[str, Any]) -> None:
         """Show what came of it, on a terminal, and what to type next."""
@@ -85,9 +83,13 @@ class FuseWatch:
             "memory": f"{record['max_rss_mib']} MiB",
         }
         out = self.output
-        out.table(f"fused: {record['out']}", ["", "value>"], [[k, str(v)] for k, v in shown.items()])
+        out.table(
+            f"fused: {record['out']}", ["", "value>"], [[k, str(v)] for k, v in shown.items()]
+        )
         out.value(str(record["out"]))
-        out.hint(f"qr eval fuse --fused {record['out']} --reference TRUTH --ratio {record['ratio']:g}")
+        out.hint(
+            f"qr eval fuse --fused {record['out']} --reference TRUTH --ratio {record['ratio']:g}"
+        )
 
 
 def _share(value: float | None) -> str:

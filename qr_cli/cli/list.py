@@ -52,10 +52,17 @@ def _data() -> Iterator[Row]:
         yield {"name": name, "summary": entry.summary}
 
 
+def _methods() -> Iterator[Row]:
+    from qr_cli.fuse.names import METHODS
+
+    for name, entry in METHODS.all().items():
+        yield {"name": name, "summary": entry.summary}
+
+
 def _recipes() -> Iterator[Row]:
     from qr_cli.engine.resolve import shipped
 
-    for task in ("attention", "reparam"):
+    for task in ("attention", "reparam", "fuse"):
         for name, path in shipped(task).items():
             head = path.read_text("utf-8").splitlines()[0].lstrip("# ")
             yield {"name": name, "task": task, "summary": head}
@@ -84,6 +91,7 @@ KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
     "srp": ("Re-parameterization blocks, for --srp.", _srp),
     "data": ("Data sources, for --data.", _data),
     "geo": ("Operators, reasons of proofs, families of problems.", _geo),
+    "methods": ("Fusion methods, for qr fuse --method.", _methods),
     "recipes": ("Shipped recipes, for --recipe.", _recipes),
 }
 _NUMBERS = {"parameters": "params", "start_gate": "gate"}  # columns of some kinds

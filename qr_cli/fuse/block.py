@@ -6,7 +6,7 @@ Values at invalid pixels are the band's mean over the scene, so that every map s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -39,7 +39,7 @@ class Block:
     columns: Axis
     low: Mask
     high: Mask
-    inner: Mask = field(default=None)  # type: ignore[assignment]
+    inner: Mask = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.inner is None:

@@ -73,7 +73,5 @@ class _Side:
         members = first[:, None] + np.arange(self.most)
         self.real = np.arange(self.most) < count[:, None]
         self.members = np.where(self.real, members, first[:, None])
-        part = at[self.members] - base[:, None]
-        self.weight = np.stack([1 - part, part], -1)
-        if axis.low == 1:
-            self.base = np.zeros(1, np.intp)
+        share = at[self.members] - base[:, None]
+        self.weight = np.stack([1 - share, share], -1)

@@ -349,9 +349,7 @@ def choose(
     fits: dict[str, Psf] = {}
     for candidate in candidates:
         name = f"{candidate.family}-{candidate.size}"
-        patches = (
-            Patches(pixels, ratio, candidate.size) if candidate.family == "taps" else None
-        )
+        patches = Patches(pixels, ratio, candidate.size) if candidate.family == "taps" else None
         if patches is None:
             best = fit_gaussian(pixels, everything, template, candidate.size, shifted=shifted)
             assert best.sigma is not None
@@ -387,9 +385,7 @@ def _rms(blocks: Sequence[Block]) -> Array:
     return np.sqrt(np.mean([(b.z[b.high] ** 2).mean(0) for b in blocks], 0))
 
 
-def _offset_helps(
-    pixels: Pixels, zl: Array, allowed: NDArray[np.bool_] | None, rms: Array
-) -> bool:
+def _offset_helps(pixels: Pixels, zl: Array, allowed: NDArray[np.bool_] | None, rms: Array) -> bool:
     """Tell whether an offset lowers the cross-validated residual by more than 1 %."""
     error = {}
     for centered in (False, True):

@@ -9,12 +9,13 @@ by two sparse matrices; a PSF that is no product is a short sum of such pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]  # of floats
 PAD = 12  # LR pixels beyond the edge; the spline prefilter has decayed to 1e-7 there
 
 

@@ -23,7 +23,7 @@ def read_psf(path: Path, ratio: tuple[float, float]) -> Psf:
     Raises:
         DataError: they are no PSF for this ratio.
     """
-    taps = _numbers(path, "--psf")
+    taps = numbers(path, "--psf")
     side = round(ratio[0])
     if ratio != (side, side):
         raise DataError(f"--psf: {path} holds taps, but the ratio {ratio[0]:g} is not whole")
@@ -65,7 +65,7 @@ def read_srf(
         table = _needs(wavelength_nm, source, np.asarray(sensors.sensor(source)))
         full = _all_columns(table, wavelength_nm)
     else:
-        full = _numbers(Path(source), "--srf")
+        full = numbers(Path(source), "--srf")
         if full.ndim != 2:
             raise DataError(f"--srf: {source} holds {full.shape}, expected a table")
         if full.shape == (shape[1], 2) and shape[0] != shape[1]:
@@ -106,7 +106,8 @@ def _needs(wavelength_nm: Array | None, source: str, bands: NDArray) -> NDArray:
     return bands
 
 
-def _numbers(path: Path, flag: str) -> Array:
+def numbers(path: Path, flag: str) -> Array:
+    """Return the array of a .csv, .npy or .mat file."""
     suffix = path.suffix.lower()
     if not path.is_file():
         raise DataError(f"{flag}: no such file: {path}")

@@ -50,7 +50,9 @@ def psnr_db(
         return float(np.mean(10 * np.log10(top[used] ** 2 / mse[used]))) if used.any() else math.nan
 
 
-def psnr_global_db(reference: ArrayLike, fused: ArrayLike, *, valid: ArrayLike | None = None) -> float:
+def psnr_global_db(
+    reference: ArrayLike, fused: ArrayLike, *, valid: ArrayLike | None = None
+) -> float:
     """10 log10(max(reference)^2 / MSE) over everything."""
     a, b = _pair(reference, fused, valid)
     with np.errstate(divide="ignore"):
@@ -235,21 +237,22 @@ def evaluate(
         mask &= np.asarray(valid, bool)
     peak_words = {"band": "peak = band maximum of the reference", "cube": "peak = cube maximum"}
     return {
-        "psnr_db": _number(psnr_db(reference, fused, peak=peak, valid=mask)),
+        "psnr_db": number(psnr_db(reference, fused, peak=peak, valid=mask)),
         "psnr_convention": f"mean over bands, {peak_words.get(str(peak), f'peak = {peak}')}",
-        "psnr_global_db": _number(psnr_global_db(reference, fused, valid=mask)),
-        "sam_deg": _number(sam_deg(reference, fused, zero=sam_zero, valid=mask)),
+        "psnr_global_db": number(psnr_global_db(reference, fused, valid=mask)),
+        "sam_deg": number(sam_deg(reference, fused, zero=sam_zero, valid=mask)),
         "sam_zero_pixels": sam_zero_pixels(reference, fused, valid=mask),
         "sam_zero": sam_zero,
-        "ergas": _number(ergas(reference, fused, ratio=ratio, valid=mask)),
+        "ergas": number(ergas(reference, fused, ratio=ratio, valid=mask)),
         "ergas_ratio": ratio,
-        "rmse": _number(rmse(reference, fused, valid=mask)),
-        "cc": _number(cc(reference, fused, valid=mask)),
-        "ssim": _number(ssim(reference, fused, data_range=data_range, valid=mask)),
-        "uiqi": _number(uiqi_cube(reference, fused, valid=mask)) if with_uiqi else None,
+        "rmse": number(rmse(reference, fused, valid=mask)),
+        "cc": number(cc(reference, fused, valid=mask)),
+        "ssim": number(ssim(reference, fused, data_range=data_range, valid=mask)),
+        "uiqi": number(uiqi_cube(reference, fused, valid=mask)) if with_uiqi else None,
         "valid_fraction": float(mask.mean()),
     }
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """Return None for a figure that is not finite."""
     return value if math.isfinite(value) else None

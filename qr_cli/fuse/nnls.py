@@ -9,12 +9,14 @@ needs a few small solves, where an active set built up from nothing needs one pe
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import nnls as from_rows
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]  # of floats
 PATIENCE = 3  # full exchanges without progress before single ones
 ROUNDS = 400
 

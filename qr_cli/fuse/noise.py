@@ -163,4 +163,3 @@ def _residual(features: Array, target: Array) -> float:
     gram[np.diag_indices(size)] += 1e-8 * np.trace(gram) / size + 1e-300
     rest = t - f @ np.linalg.solve(gram, f.T @ t)
     return float(rest @ rest) / max(len(t) - size - 1, 1)
-

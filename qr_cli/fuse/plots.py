@@ -15,7 +15,7 @@ from qr_cli.engine.report import Plot
 from qr_cli.fuse.preview import Preview
 from qr_cli.fuse.task import Fusion
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]  # of floats
 Record = dict[str, Any]
 SEQUENTIAL = "viridis"
 
@@ -72,7 +72,9 @@ def field(theme: Theme, image: Array, label: str) -> Figure:
     axes = figure.subplots()
     figure.subplots_adjust(left=0.02, right=0.86, bottom=0.03, top=0.97)
     top = np.nanpercentile(image, 99) if np.isfinite(image).any() else 1
-    shown = axes.imshow(image, cmap=SEQUENTIAL, vmin=0, vmax=top or 1, interpolation="nearest")
+    shown = axes.imshow(
+        image, cmap=SEQUENTIAL, vmin=0, vmax=float(top) or 1.0, interpolation="nearest"
+    )
     axes.set_axis_off()
     bar = figure.colorbar(shown, ax=axes, fraction=0.045, pad=0.02)
     bar.outline.set_visible(False)
@@ -119,7 +121,13 @@ def srf_plot(theme: Theme, at: Array, srf: Array, label: str, known: Array | Non
 
 
 def line_plot(
-    theme: Theme, at: Array, lines: Sequence[tuple[str, Array]], x: str, y: str, *, zero: bool = False
+    theme: Theme,
+    at: Array,
+    lines: Sequence[tuple[str, Array]],
+    x: str,
+    y: str,
+    *,
+    zero: bool = False,
 ) -> Figure:
     """Return labelled lines."""
     figure, (axes,) = new_figure(theme)

@@ -120,9 +120,7 @@ class Preview:
             side = len(self.zoom)
             return self.corner[0] + np.arange(side), self.corner[1] + np.arange(side)
         scene = self.scene
-        return np.arange(0, scene.rows.high, self.step), np.arange(
-            0, scene.columns.high, self.step
-        )
+        return np.arange(0, scene.rows.high, self.step), np.arange(0, scene.columns.high, self.step)
 
 
 def shown_bands(scene: Scene) -> tuple[tuple[int, int, int], bool]:

@@ -1,14 +1,15 @@
 """A raster: shape, values by window, and what is known about its bands and its place.
 
-Every reader returns a `Raster`. `read` gives physical values (value = DN * scale + offset), NaN where
-there is no data. A transform is (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f
-at pixel corners.
+Every reader returns a `Raster`. `read` gives physical values (value = DN * scale + offset), NaN
+where there is no data. A transform is (a, b, c, d, e, f), at pixel corners:
+x = a column + b row + c, y = d column + e row + f.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,7 @@ from qr_cli.errors import DataError
 
 Window = tuple[int, int, int, int]  # first row, end row, first column, end column
 Transform = tuple[float, float, float, float, float, float]
-Array = NDArray[np.floating]
+Array = NDArray[Any]  # of floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class Raster:
         raw = self.window(where)
         if self.picked is not None:
             raw = raw[..., self.picked]
-        values = raw.astype(np.float64 if self.small else np.float32)
+        values: Array = raw.astype(np.float64 if self.small else np.float32)
         missing = ~np.isfinite(values)
         if self.nodata is not None and np.isfinite(self.nodata):
             missing |= raw == self.nodata

@@ -42,17 +42,17 @@ def _memory(value: str) -> str:
 class Pair(Section):
     """The two images."""
 
-    hsi: Annotated[
-        str | None, Field(description="Hyperspectral image: FILE, coarse pixels.")
-    ] = None
-    msi: Annotated[
-        str | None, Field(description="Multispectral image: FILE, or bands A,B,..")
-    ] = None
+    hsi: Annotated[str | None, Field(description="Hyperspectral image: FILE, coarse pixels.")] = (
+        None
+    )
+    msi: Annotated[str | None, Field(description="Multispectral image: FILE, or bands A,B,..")] = (
+        None
+    )
     pairs: Annotated[
         tuple[str, ...],
         Field(
             description="JSON lines of pairs; - reads stdin.",
-            json_schema_extra={"argument": "[PAIRS]"},
+            json_schema_extra={"argument": "PAIRS"},
         ),
     ] = ()
     ratio: Annotated[
@@ -72,19 +72,13 @@ class Pair(Section):
     reproject: Annotated[
         Literal["none", "hsi"], Field(description="Warp onto the CRS of the MSI:")
     ] = "none"
-    crop: Annotated[
-        Quad | None, Field(description="Use HSI pixels R0,R1,C0,C1 only.")
-    ] = None
-    bands: Annotated[
-        tuple[str, ...], Field(description="HSI bands from 0: 3-50,60-.")
-    ] = ()
+    crop: Annotated[Quad | None, Field(description="Use HSI pixels R0,R1,C0,C1 only.")] = None
+    bands: Annotated[tuple[str, ...], Field(description="HSI bands from 0: 3-50,60-.")] = ()
     drop_water: Annotated[bool, Field(description="Leave out bands of water vapour.")] = False
-    trim_uncovered: Annotated[
-        bool, Field(description="Leave out bands the MSI does not see.")
-    ] = False
-    mask: Annotated[
-        str | None, Field(description="FILE, nonzero = bad, on either grid.")
-    ] = None
+    trim_uncovered: Annotated[bool, Field(description="Leave out bands the MSI does not see.")] = (
+        False
+    )
+    mask: Annotated[str | None, Field(description="FILE, nonzero = bad, on either grid.")] = None
     quality_mask: Annotated[bool, Field(description="Use the masks of an EnMAP product.")] = False
     overlap: Annotated[
         Literal["vnir", "swir"], Field(description="Sensor that counts where both see (PRISMA):")
@@ -99,16 +93,12 @@ class Sensors(Section):
         AfterValidator(_psf),
         Field(description="auto, gaussian, taps, block, official or FILE.npy."),
     ] = "auto"
-    srf: Annotated[
-        str | None, Field(description="Sensor name or FILE (.csv, .npy, .mat).")
-    ] = None
+    srf: Annotated[str | None, Field(description="Sensor name or FILE (.csv, .npy, .mat).")] = None
     srf_use: Annotated[
         Literal["given", "ranges"], Field(description="Take --srf as it is, or its ranges only:")
     ] = "given"
     srf_raw: Annotated[bool, Field(description="Do not normalise the columns of --srf.")] = False
-    srf_sum: Annotated[
-        Literal["free", "one"], Field(description="Sum of each response:")
-    ] = "free"
+    srf_sum: Annotated[Literal["free", "one"], Field(description="Sum of each response:")] = "free"
     srf_offset: Annotated[
         Literal["auto", "on", "off"], Field(description="Constant per MSI band:")
     ] = "auto"
@@ -138,9 +128,9 @@ class Method(Section):
     glp_mode: Annotated[
         Literal["additive", "multiplicative"], Field(description="Injection of glp:")
     ] = "additive"
-    subspace: Annotated[
-        int | None, Field(ge=1, description="Dimensions of fuse and hysure.")
-    ] = None
+    subspace: Annotated[int | None, Field(ge=1, description="Dimensions of fuse and hysure.")] = (
+        None
+    )
     endmembers: Annotated[int, Field(ge=2, description="Endmembers of cnmf.")] = 20
 
 
@@ -167,20 +157,16 @@ class Adasr(Section):
         tuple[Annotated[int, Field(ge=1)], ...],
         Field(description="Steps of each stage; default: of the schedule."),
     ] = ()
-    constrained: Annotated[
-        bool, Field(description="Keep PSF and SRF physical (udaln).")
-    ] = True
+    constrained: Annotated[bool, Field(description="Keep PSF and SRF physical (udaln).")] = True
 
 
 class Output(Section):
     """What is written."""
 
-    out: Annotated[
-        str | None, Field(description="Fused image: .tif, .hdr, .mat or .npz.")
-    ] = None
-    dtype: Annotated[
-        Literal["same", "float32"], Field(description="Stored as the HSI is, or:")
-    ] = "same"
+    out: Annotated[str | None, Field(description="Fused image: .tif, .hdr, .mat or .npz.")] = None
+    dtype: Annotated[Literal["same", "float32"], Field(description="Stored as the HSI is, or:")] = (
+        "same"
+    )
     compress: Annotated[
         Literal["deflate", "none"], Field(description="Compression of GeoTIFF:")
     ] = "deflate"
@@ -288,18 +274,14 @@ class Question(Section):
     msi_key: Annotated[str | None, Field(description="Name of the cube inside the MSI.")] = None
     ratio: Annotated[float | None, Field(gt=1, description="HR per LR pixel.")] = None
     self_test: Annotated[bool, Field(description="Test methods at reduced resolution.")] = False
-    methods: Annotated[
-        tuple[str, ...], Field(description="Methods to compare.")
-    ] = ("auto",)
+    methods: Annotated[tuple[str, ...], Field(description="Methods to compare.")] = ("auto",)
 
 
 class Simulation(Section):
     """How a pair is simulated from --cube."""
 
     srf: Annotated[str, Field(description="Sensor name or FILE.")] = "sentinel2a-10"
-    snr: Annotated[
-        tuple[float, ...], Field(description="SNR of HSI,MSI in dB; none: clean.")
-    ] = ()
+    snr: Annotated[tuple[float, ...], Field(description="SNR of HSI,MSI in dB; none: clean.")] = ()
     psf_given: Annotated[bool, Field(description="Tell methods the true PSF.")] = False
 
 

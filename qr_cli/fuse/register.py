@@ -56,7 +56,11 @@ def gross_shift(block: Block) -> Gross:
     for band in range(zl.shape[2]):
         a, b = (np.where(used, image[..., band], image[used, band].mean()) for image in (zl, made))
         deviation = a[used].std() * b[used].std()
-        rho = float(np.mean((a[used] - a[used].mean()) * (b[used] - b[used].mean())) / deviation) if deviation > 0 else 0.0
+        rho = (
+            float(np.mean((a[used] - a[used].mean()) * (b[used] - b[used].mean())) / deviation)
+            if deviation > 0
+            else 0.0
+        )
         correlations.append(rho)
         shift, height = phase_shift((a - a.mean()) * taper, (b - b.mean()) * taper)
         shifts.append(shift)
@@ -122,7 +126,7 @@ def shifted(raster: Raster, shift: tuple[float, float]) -> Raster:
         r0, r1 = max(where[0] - edge, 0), min(where[1] + edge, height)
         c0, c1 = max(where[2] - edge, 0), min(where[3] + edge, width)
         values = raster.read((r0, r1, c0, c1))
-        missing = ~np.isfinite(values).all(-1)
+        missing = ~np.asarray(np.isfinite(values).all(-1))
         filled = np.where(missing[..., None], np.nanmean(values, (0, 1)), values)
         out = moved(filled, (-shift[0], -shift[1], 0), order=3, mode="nearest")
         lost = moved(missing.astype(float), (-shift[0], -shift[1]), order=1, mode="nearest") > 1e-6

@@ -39,8 +39,12 @@ def write(fusion: Fusion, written: Written, folder: Path) -> Path:
 def _lead(fusion: Fusion) -> str:
     """Return what was estimated, what was given, and what to beware of."""
     sensors = fusion.recipe.sensors
-    known = {"PSF": sensors.psf not in ("auto", "gaussian", "taps"), "SRF": bool(sensors.srf),
-             "HSI noise": sensors.snr_hsi is not None, "MSI noise": sensors.snr_msi is not None}  # fmt: skip
+    known = {
+        "PSF": sensors.psf not in ("auto", "gaussian", "taps"),
+        "SRF": bool(sensors.srf),
+        "HSI noise": sensors.snr_hsi is not None,
+        "MSI noise": sensors.snr_msi is not None,
+    }
     given = [name for name, is_given in known.items() if is_given]
     found = [name for name, is_given in known.items() if not is_given]
     scene = fusion.scene
@@ -86,7 +90,9 @@ def _tables(fusion: Fusion, written: Written) -> list[Table]:
     ]
     rows += [[f"gain of MSI band {b}", g] for b, g in enumerate(found["srf_gain"])]
     tables = [
-        Table("What was found", "Small consistency is necessary, not sufficient.", ["", "value"], rows)
+        Table(
+            "What was found", "Small consistency is necessary, not sufficient.", ["", "value"], rows
+        )
     ]
     tests = [r for r in fusion.records if r["event"] == "self_test"]
     if tests:

@@ -171,6 +171,7 @@ def _grid(raster: Raster) -> Record:
         "shape": list(raster.shape),
         "dtype": str(raster.dtype),
         "crs": raster.crs and raster.crs.split('"')[1 if '"' in raster.crs else 0],
-        "wavelengths_nm": None if wave is None else [round(float(wave[0]), 1), round(float(wave[-1]), 1)],
+        "wavelengths_nm": None
+        if wave is None
+        else [round(float(wave[0]), 1), round(float(wave[-1]), 1)],
     }
-

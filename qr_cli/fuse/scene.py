@@ -1,7 +1,7 @@
 """Two rasters over the same ground: where they meet, how their grids relate, pieces in memory.
 
-Inside a method the HSI is divided by q_y and the MSI by q_z, the 99.99 % quantiles of a sample (ours);
-results are multiplied back. Everything is read by windows.
+Inside a method the HSI is divided by q_y and the MSI by q_z, the 99.99 % quantiles of a sample
+(ours); results are multiplied back. Everything is read by windows.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Scene:
         fill: Array | None,
     ) -> tuple[Array, Mask]:
         values = values / values.dtype.type(quantile)
-        mask = np.isfinite(values).all(-1)
+        mask = np.asarray(np.isfinite(values).all(-1))
         if bad is not None:
             h, w = mask.shape
             mask &= ~bad[start[0] : start[0] + h, start[1] : start[1] + w]
@@ -101,7 +101,7 @@ class Scene:
         return values, mask
 
     def block(self, i0: int, i1: int, j0: int, j1: int) -> tuple[Block, tuple[int, int]]:
-        """Return LR pixels i0..i1, j0..j1 with the MSI over them, and where their HR part begins."""
+        """Return LR pixels i0..i1, j0..j1, the MSI over them, and where their HR part begins."""
         rows, u0, u1 = self.rows.window(i0, i1)
         columns, v0, v1 = self.columns.window(j0, j1)
         y, low = self.read_low(i0, i1, j0, j1)
@@ -201,9 +201,8 @@ def _from_transforms(hsi: Raster, msi: Raster) -> tuple[Axis, Axis]:
     assert hsi.transform is not None and msi.transform is not None
     a, b = hsi.transform, msi.transform
     mine, other = hsi.extent(), msi.extent()
-    if (
-        max(mine[0], other[0]) >= min(mine[2], other[2])
-        or max(mine[1], other[1]) >= min(mine[3], other[3])
+    if max(mine[0], other[0]) >= min(mine[2], other[2]) or max(mine[1], other[1]) >= min(
+        mine[3], other[3]
     ):
         shown = [", ".join(f"{v:.8g}" for v in r.extent()) for r in (hsi, msi)]
         raise DataError(
@@ -285,9 +284,7 @@ def meet(
     used = [span[1] - span[0] for span in spans]
     if used != list(hsi.shape[:2]):
         log.info("common area: %d x %d of %d x %d HSI pixels", *used, *hsi.shape[:2])
-    return Scene(
-        hsi, msi, rows, columns, (spans[0][0], spans[1][0]), (u0, v0), bad_low, bad_high
-    )
+    return Scene(hsi, msi, rows, columns, (spans[0][0], spans[1][0]), (u0, v0), bad_low, bad_high)
 
 
 def scaled(scene: Scene, *, seed: int = 0, same: bool = False) -> Scene:
@@ -316,7 +313,11 @@ def scaled(scene: Scene, *, seed: int = 0, same: bool = False) -> Scene:
     if q_y <= 0 or q_z <= 0:
         raise DataError("an image holds no positive values")
     return replace(
-        scene, q_y=q_y, q_z=q_z, fill_y=y.mean(0, dtype=float) / q_y, fill_z=z.mean(0, dtype=float) / q_z
+        scene,
+        q_y=q_y,
+        q_z=q_z,
+        fill_y=y.mean(0, dtype=float) / q_y,
+        fill_z=z.mean(0, dtype=float) / q_z,
     )
 
 
@@ -337,9 +338,7 @@ def _useful(scene: Scene, seed: int) -> Scene:
             log.warning("%s: %.2g %% of pixels are not finite: no data", name.upper(), 100 * lost)
         if useless.any():
             shown = ", ".join(map(str, np.flatnonzero(useless)[:8]))
-            log.warning(
-                "%s: bands %s are constant or have no data: left out", name.upper(), shown
-            )
+            log.warning("%s: bands %s are constant or have no data: left out", name.upper(), shown)
             if useless.all():
                 raise DataError(f"no band of {raster.path} holds an image")
             changes[name] = raster.pick(np.flatnonzero(~useless))
@@ -376,4 +375,3 @@ def _probe(scene: Scene, seed: int) -> list[dict[str, tuple[int, int, int, int]]
             }
         )
     return out
-

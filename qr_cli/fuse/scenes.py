@@ -93,9 +93,7 @@ def _id(line: str) -> str | None:
     return str(values["id"]) if isinstance(values, dict) and "id" in values else None
 
 
-def _shared(
-    count: int, one: Callable[[int], tuple[Record, int]]
-) -> Iterator[tuple[Record, int]]:
+def _shared(count: int, one: Callable[[int], tuple[Record, int]]) -> Iterator[tuple[Record, int]]:
     """Yield the records of all ranks in order; every rank yields all of them."""
     from accelerate import PartialState
     from accelerate.utils import gather_object

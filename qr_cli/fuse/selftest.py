@@ -89,4 +89,3 @@ def assembled(fusion: Fusion) -> np.ndarray:
         out[piece.row : piece.row + h, piece.column : piece.column + w] = values
     assert out is not None
     return out
-

@@ -43,9 +43,7 @@ def crop(cube: Array, ratio: int) -> Array:
     return cube
 
 
-def kernel(
-    ratio: int, fwhm: float | None = None, shift: tuple[float, float] = (0.0, 0.0)
-) -> Psf:
+def kernel(ratio: int, fwhm: float | None = None, shift: tuple[float, float] = (0.0, 0.0)) -> Psf:
     """Return the official kernel, or a Gaussian of another width or shift on wider support."""
     if fwhm is None and shift == (0.0, 0.0):
         taps = official_taps(ratio)

@@ -157,9 +157,7 @@ def fit(
     )
     step("noise")
     blocks, phases = scene.sample(seed=recipe.job.seed)
-    levels = noise.estimate(
-        blocks, snr_hsi=recipe.sensors.snr_hsi, snr_msi=recipe.sensors.snr_msi
-    )
+    levels = noise.estimate(blocks, snr_hsi=recipe.sensors.snr_hsi, snr_msi=recipe.sensors.snr_msi)
     note(
         {
             "event": "noise",
@@ -320,7 +318,7 @@ def _check_memory(recipe: Fuse, scene: Scene, name: str) -> None:
 
 
 def band_table(fusion: Fusion) -> list[Record]:
-    """Return a row per HSI band: wavelength, SNR, R^2 of held-out pixels, whether the MSI sees it."""
+    """Return a row per HSI band: wavelength, SNR, held-out R^2, whether the MSI sees it."""
     scene = fusion.scene
     wave = scene.hsi.wavelength_nm
     covered = covered_bands(scene, fusion.degradation)

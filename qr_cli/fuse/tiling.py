@@ -92,9 +92,7 @@ def tiles_of(scene: Scene, fitted: Fitted, side: int) -> list[Tile]:
     if not fitted.tiled or (side >= max(h, w)) or (side == 64 and size <= AT_ONCE):
         return [Tile(0, h, 0, w)]
     starts = [[*range(0, n, side)] for n in (h, w)]
-    return [
-        Tile(i, min(i + side, h), j, min(j + side, w)) for i in starts[0] for j in starts[1]
-    ]
+    return [Tile(i, min(i + side, h), j, min(j + side, w)) for i in starts[0] for j in starts[1]]
 
 
 def run(

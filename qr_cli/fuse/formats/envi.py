@@ -131,7 +131,10 @@ class EnviWriter:
             f"data type = {TYPES[self.dtype.name]}", "interleave = bsq", "byte order = 0",
         ]  # fmt: skip
         if about.get("wavelength_nm") is not None:
-            lines += ["wavelength units = Nanometers", f"wavelength = {_list(about['wavelength_nm'])}"]
+            lines += [
+                "wavelength units = Nanometers",
+                f"wavelength = {_list(about['wavelength_nm'])}",
+            ]
         if about.get("fwhm_nm") is not None:
             lines.append(f"fwhm = {_list(about['fwhm_nm'])}")
         scale = about.get("scale", 1.0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qr_cli.errors import DataError, MissingExtra, UsageError
-from qr_cli.fuse.raster import Raster, Transform, Window, nanometres
+from qr_cli.fuse.raster import Array, Raster, Transform, Window, nanometres
 
 NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(nm|nanometers?|um|µm|micrometers?)", re.IGNORECASE)
 BLOCK = 256
@@ -123,8 +123,8 @@ def open_stack(paths: list[Path]) -> Raster:
     def window(where: Window) -> NDArray:
         return np.concatenate([part.window(where) for part in parts], -1)
 
-    waves = [part.wavelength_nm for part in parts]
-    known = None if any(w is None for w in waves) else np.concatenate(waves)  # type: ignore[arg-type]
+    waves = [part.wavelength_nm for part in parts if part.wavelength_nm is not None]
+    known: Array | None = np.concatenate(waves) if len(waves) == len(parts) else None
     bands = sum(part.shape[2] for part in parts)
     return Raster(
         ",".join(map(str, paths)), (*first.shape[:2], bands), first.dtype, window, known, None,
@@ -174,7 +174,7 @@ def _source(rasterio: Any, raster: Raster) -> Any:
     values = raster.window((0, raster.shape[0], 0, raster.shape[1]))
     memory = MemoryFile().open(
         driver="GTiff", height=values.shape[0], width=values.shape[1], count=values.shape[2],
-        dtype=values.dtype, crs=raster.crs, transform=rasterio.Affine(*raster.transform),
+        dtype=values.dtype, crs=raster.crs, transform=rasterio.Affine(*(raster.transform or ())),
         nodata=raster.nodata,
     )  # fmt: skip
     memory.write(values.transpose(2, 0, 1))

@@ -29,7 +29,9 @@ def open_mat(path: Path, *, key: str | None = None, shape: tuple[int, int] | Non
     """
     arrays = read_arrays(path)
     cube, name = pick_cube(arrays, path, key=key, shape=shape)
-    wave = next((arrays[n] for n in WAVES if n in arrays and arrays[n].size == cube.shape[-1]), None)
+    wave = next(
+        (arrays[n] for n in WAVES if n in arrays and arrays[n].size == cube.shape[-1]), None
+    )
     notes = [f"{path.name}: took {name} {cube.shape}"]
     return from_array(cube, path=str(path), wavelength_nm=wave, notes=notes)
 
@@ -118,7 +120,8 @@ def _as_cube(
     rows, columns = size
     if values.shape[1] != rows * columns:
         raise DataError(
-            f"{path}: {values.shape[1]} pixels are not {rows} x {columns}", hint="--shape ROWS,COLUMNS"
+            f"{path}: {values.shape[1]} pixels are not {rows} x {columns}",
+            hint="--shape ROWS,COLUMNS",
         )
     return values.reshape(values.shape[0], rows, columns, order="F").transpose(1, 2, 0)
 

@@ -1,8 +1,8 @@
 """NetCDF-4: EMIT L2A reflectance, orthorectified by its look-up table, and plain cubes.
 
-EMIT holds `reflectance` (downtrack, crosstrack, band) and `location/glt_x, glt_y` (1-based, 0: none):
-out[glt > 0] = raw[glt_y - 1, glt_x - 1]. A plain file holds one 3-D variable; the band axis is the one
-as long as its wavelengths, else the last.
+EMIT holds `reflectance` (downtrack, crosstrack, band) and `location/glt_x, glt_y` (1-based, 0:
+none): out[glt > 0] = raw[glt_y - 1, glt_x - 1]. A plain file holds one 3-D variable; the band axis
+is the one as long as its wavelengths, else the last.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _emit(file: Any, path: Path) -> Raster:
 
 
 def _place(file: Any) -> tuple[Transform | None, str | None]:
-    """Return transform and CRS from the attributes `geotransform` (GDAL order) and `spatial_ref`."""
+    """Return transform and CRS: attributes `geotransform` (GDAL order) and `spatial_ref`."""
     crs = file.attrs.get("spatial_ref")
     crs = crs.decode() if isinstance(crs, bytes) else crs
     found = file.attrs.get("geotransform")
@@ -95,7 +95,9 @@ def _plain(file: Any, path: Path, key: str | None) -> Raster:
     import h5py
 
     items: dict[str, Any] = {}
-    file.visititems(lambda n, item: items.update({n: item}) if isinstance(item, h5py.Dataset) else None)
+    file.visititems(
+        lambda n, item: items.update({n: item}) if isinstance(item, h5py.Dataset) else None
+    )
     cubes = {n: i for n, i in items.items() if i.ndim == 3}
     listed = ", ".join(f"{n} {tuple(i.shape)}" for n, i in cubes.items()) or "none"
     if key is not None and key not in cubes:

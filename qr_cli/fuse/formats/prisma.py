@@ -34,12 +34,12 @@ def open_prisma(path: Path, *, overlap: Literal["vnir", "swir"] = "vnir") -> Ras
         raise DataError(f"{path} holds no PRISMA L2D swath ({HYPER})")
     rows: list[tuple[float, float, int, int, float, float]] = []
     cubes = []
-    for index, (part, name) in enumerate((("Vnir", "VNIR_Cube"), ("Swir", "SWIR_Cube"))):
+    for index, (sensor, name) in enumerate((("Vnir", "VNIR_Cube"), ("Swir", "SWIR_Cube"))):
         cubes.append(file[f"{HYPER}/{name}"])
-        centers = np.asarray(file.attrs[f"List_Cw_{part}"], np.float64)
-        widths = file.attrs.get(f"List_Fwhm_{part}")
+        centers = np.asarray(file.attrs[f"List_Cw_{sensor}"], np.float64)
+        widths = file.attrs.get(f"List_Fwhm_{sensor}")
         widths = np.full(len(centers), np.nan) if widths is None else np.asarray(widths, float)
-        low, high = (float(file.attrs[f"L2Scale{part}{end}"]) for end in ("Min", "Max"))
+        low, high = (float(file.attrs[f"L2Scale{sensor}{end}"]) for end in ("Min", "Max"))
         rows += [
             (float(c), float(w), index, band, (high - low) / FULL, low)
             for band, (c, w) in enumerate(zip(centers, widths, strict=True))
@@ -51,7 +51,9 @@ def open_prisma(path: Path, *, overlap: Literal["vnir", "swir"] = "vnir") -> Ras
         dropped = 1 if overlap == "vnir" else 0
         rows = [r for r in rows if not (r[2] == dropped and lo <= r[0] <= hi)]
     rows.sort()
-    wave, width, part, band, scale, offset = (np.array(column) for column in zip(*rows, strict=True))
+    wave, width, part, band, scale, offset = (
+        np.array(column) for column in zip(*rows, strict=True)
+    )
 
     def window(where: Window) -> NDArray:
         r, c = slice(where[0], where[1]), slice(where[2], where[3])
@@ -76,7 +78,9 @@ def open_pan(path: Path) -> Raster:
     if f"{PAN}/Cube" not in file:
         raise DataError(f"{path} holds no panchromatic swath ({PAN}/Cube)")
     cube = file[f"{PAN}/Cube"]
-    low, high = (float(file.attrs.get(f"L2ScalePan{end}", d)) for end, d in (("Min", 0), ("Max", 1)))
+    low, high = (
+        float(file.attrs.get(f"L2ScalePan{end}", d)) for end, d in (("Min", 0), ("Max", 1))
+    )
     transform, crs = _place(file, cube.shape)
 
     def window(where: Window) -> NDArray:

@@ -16,7 +16,20 @@ from qr_cli.fuse.raster import Raster
 
 log = logging.getLogger(__name__)
 SUFFIXES = (
-    *(".tif", ".tiff", ".jp2", ".vrt", ".hdr", ".img", ".mat", ".npz", ".npy", ".nc", ".he5", ".h5"),
+    *(
+        ".tif",
+        ".tiff",
+        ".jp2",
+        ".vrt",
+        ".hdr",
+        ".img",
+        ".mat",
+        ".npz",
+        ".npy",
+        ".nc",
+        ".he5",
+        ".h5",
+    ),
 )
 WATER_NM = ((1340, 1460), (1790, 1960), (2450, 1e9))
 

@@ -90,7 +90,7 @@ class _Collected:
         if self.about.get("crs"):
             held["crs"] = np.asarray(self.about["crs"])
         scale = self.about.get("scale", 1.0)
-        if np.isscalar(scale) and scale != 1:
+        if isinstance(scale, float | int) and scale != 1:
             held["scale"] = np.float64(1 / scale)
         if nodata is not None:
             held["nodata"] = np.float64(nodata)

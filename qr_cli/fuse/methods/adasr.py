@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,9 +110,7 @@ def fit(
     curves: dict[str, list[dict[str, Any]]] = {}
     source = "closed form"
     if recipe.adasr.augmentor != "none" and degradation.psf.taps is not None:
-        degradation, source = refine_sensors(
-            blocks, degradation, recipe, context, steps[0], curves
-        )
+        degradation, source = refine_sensors(blocks, degradation, recipe, context, steps[0], curves)
     details, pieces = auto.prepared(blocks, degradation, noise, phases)
     start = regression.fit_global(pieces, noise)
     net, best = fit_net(
@@ -128,7 +127,9 @@ def fit(
         "event": "training", "method": "adasr", "augmentor": recipe.adasr.augmentor,
         "degradation_source": source, "best_step": best,
     }  # fmt: skip
-    return Trained(**{**vars(made), "record": [note, *made.record]}, degradation=degradation, curves=curves)
+    return Trained(
+        **{**vars(made), "record": [note, *made.record]}, degradation=degradation, curves=curves
+    )
 
 
 def held_out(shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -137,24 +138,22 @@ def held_out(shape: tuple[int, int]) -> NDArray[np.bool_]:
     return (i // 2 + 2 * (j // 2)) % 5 == 0
 
 
-def seeded(seed: int) -> Any:
-    """Return a context in which torch draws from this seed and leaves the global state alone."""
-
-    class _Fork:
-        def __enter__(self) -> None:
-            self.fork = torch.random.fork_rng(devices=[])
-            self.fork.__enter__()
-            torch.manual_seed(seed)
-
-        def __exit__(self, *exception: object) -> None:
-            self.fork.__exit__(*exception)
-
-    return _Fork()
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw from this seed inside, and leave the global state alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
-def _image(values: Array) -> Tensor:
+def image_of(values: Array) -> Tensor:
     """Return (h, w, B) as (1, B, h, w)."""
     return torch.from_numpy(np.ascontiguousarray(values, np.float32)).permute(2, 0, 1)[None]
+
+
+def _mask(values: NDArray[np.bool_]) -> Tensor:
+    """Return (h, w) as (1, 1, h, w) of numbers."""
+    return torch.from_numpy(values)[None, None].float()
 
 
 def refine_sensors(
@@ -209,19 +208,22 @@ def sensors_phase(
     data = []
     for block in blocks:
         used = block.usable(psf)
-        out = held_out(used.shape)
-        y, z = _image(block.y), _image(block.z)
-        data.append(
-            {
-                "y": y, "z": z,
-                "train": torch.from_numpy(used & ~out)[None, None].float(),
-                "test": torch.from_numpy(used & out)[None, None].float(),
-                "low": torch.from_numpy(block.low)[None, None].float(),
-                "high": torch.from_numpy(block.high)[None, None].float(),
-                "a": _image(block.y @ degradation.srf + degradation.offset) if oracle else None,
-                "b": _image(block.blur(block.z, psf)) if oracle else None,
-            }
-        )  # fmt: skip
+        out = held_out((used.shape[0], used.shape[1]))
+        held = {
+            "y": image_of(block.y),
+            "z": image_of(block.z),
+            "train": _mask(used & ~out),
+            "test": _mask(used & out),
+            "low": _mask(block.low),
+            "high": _mask(block.high),
+        }
+        if oracle:
+            held["a"] = image_of(block.y @ degradation.srf + degradation.offset)
+            held["b"] = image_of(block.blur(block.z, psf))
+        data.append(held)
+
+    def here(d: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.to(sensors.omega.device) for name, value in d.items()}
 
     def gap(d: dict[str, Tensor], mask: Tensor) -> Tensor:
         a, b = sensors.spe_d(d["y"]), sensors.spa_d(d["z"])
@@ -236,9 +238,7 @@ def sensors_phase(
     sign = 1.0 if augmentor.lowers else -1.0
 
     def step(number: int) -> Iterator[Update]:
-        d = data[number % len(data)]
-        device = sensors.omega.device
-        d = {k: v.to(device) for k, v in d.items() if v is not None}
+        d = here(data[number % len(data)])
         raised = transformed(d)
         yield Update(sign * torch.log(raised.clamp(min=1e-12)), {}, "augmentor")
         loss = gap(d, d["train"])
@@ -248,13 +248,8 @@ def sensors_phase(
         )
 
     def measure() -> float:
-        device = sensors.omega.device
         with torch.no_grad():
-            held = [
-                float(gap({k: v.to(device) for k, v in d.items() if v is not None}, d["test"].to(device)))
-                for d in data
-            ]
-        return float(np.mean(held))
+            return float(np.mean([float(gap(d, d["test"])) for d in map(here, data)]))
 
     groups = [
         {"params": [sensors.omega], "lr": PSF_RATE},

@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from qr_cli.engine.task import Update
 from qr_cli.errors import DataError
 from qr_cli.fuse.block import Block
 from qr_cli.fuse.degradation import Degradation
 from qr_cli.fuse.grid import Array
-from qr_cli.fuse.methods.adasr import _image, seeded
+from qr_cli.fuse.methods.adasr import image_of, seeded
 from qr_cli.fuse.methods.augment import AUGMENTORS, inside, sampled, turned
 from qr_cli.fuse.methods.nets import SpaD, SpeD, spe_u
 from qr_cli.fuse.methods.phase import Phase, adam, official_decay, train
@@ -82,12 +84,12 @@ def fit_official(
     given = recipe.adasr.iterations
     steps = [*given, *STEPS[len(given) :]]
     nets = networks(block, degradation, recipe.job.seed)
-    y, z = _image(block.y), _image(block.z)
+    y, z = image_of(block.y), image_of(block.z)
     oracle = None
     if recipe.adasr.targets == "oracle":
         oracle = (
-            _image(block.y @ degradation.srf + degradation.offset),
-            _image(block.blur(block.z, degradation.psf)),
+            image_of(block.y @ degradation.srf + degradation.offset),
+            image_of(block.blur(block.z, degradation.psf)),
         )
     kind = recipe.adasr.augmentor
     if kind != "none":
@@ -98,13 +100,9 @@ def fit_official(
             nets["augmentor"] = AUGMENTORS[kind](block.y.shape[2])
     curves = {}
     first = stage_one(nets, y, z, oracle, steps[0], recipe.job.seed)
-    curves["stage-1"] = train(
-        first, "stage-1", context, device=recipe.job.device, keep_best=False
-    )
+    curves["stage-1"] = train(first, "stage-1", context, device=recipe.job.device, keep_best=False)
     second = stage_two(nets, y, z, steps[1], recipe.job.seed)
-    curves["stage-2"] = train(
-        second, "stage-2", context, device=recipe.job.device, keep_best=False
-    )
+    curves["stage-2"] = train(second, "stage-2", context, device=recipe.job.device, keep_best=False)
     return trained_image(nets, "adasr", {"iterations": list(steps)}, curves)
 
 
@@ -115,7 +113,7 @@ def trained_image(
 
     def image(block: Block) -> Array:
         with torch.no_grad():
-            return nets["spe_u"](_image(block.z))[0].permute(1, 2, 0).numpy().astype(np.float64)
+            return nets["spe_u"](image_of(block.z))[0].permute(1, 2, 0).numpy().astype(np.float64)
 
     note = {"event": "training", "method": method, **about}
     return WithCurves(image, [note], curves)
@@ -176,9 +174,11 @@ def stage_one(
         else:
             ones = [image.new_ones(1, 1, *image.shape[2:]) for image in (yy, zz)]
             ratio = zz.shape[2] // yy.shape[2]
-            mask = inside(t, *ones, ratio).to(yy.dtype)
+            mask = inside(t, ones[0], ones[1], ratio).to(yy.dtype)
             gap = (spe(moved[0]) - spa(moved[1])).abs() * mask
-            loss = -torch.log((gap.sum() / (mask.sum() * gap.shape[1]).clamp(min=1)).clamp(min=1e-12))
+            loss = -torch.log(
+                (gap.sum() / (mask.sum() * gap.shape[1]).clamp(min=1)).clamp(min=1e-12)
+            )
         yield Update(loss, {"angle": t.angle.detach()}, "augmentor")
         terms = pair_losses(yy, zz, a, b) + pair_losses(*(m.detach() for m in moved), *goals)
         yield Update(sum(terms, torch.zeros((), device=device)), {}, "main")
@@ -189,9 +189,9 @@ def stage_one(
             return float(l1(spe(y.to(device)), spa(z.to(device))))
 
     main = adam([*spa.parameters(), *spe.parameters()], RATES[0], official=True)
-    optimizers = {"main": main}
+    optimizers: dict[str, Optimizer] = {"main": main}
     start = steps // STARTS[0]
-    schedules = {"main": official_decay(main, steps, start)}
+    schedules: dict[str, LRScheduler] = {"main": official_decay(main, steps, start)}
     if augmentor is not None:
         optimizers["augmentor"] = adam(augmentor.parameters(), RATES[1], official=True)
         schedules["augmentor"] = official_decay(

@@ -112,7 +112,9 @@ AUGMENTORS: dict[str, type[nn.Module]] = {
 
 def rotation(angle: Tensor) -> Transform:
     """Return a pure rotation."""
-    return Transform(angle, torch.zeros(2, device=angle.device), torch.zeros((), device=angle.device))
+    return Transform(
+        angle, torch.zeros(2, device=angle.device), torch.zeros((), device=angle.device)
+    )
 
 
 @torch.no_grad()

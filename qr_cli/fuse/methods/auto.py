@@ -66,9 +66,7 @@ class Auto:
         piece = _piece(block, zd, self.psf)
         return replace(piece, e0=self.fitted.left(block, zd, piece.zl, self.psf))
 
-    def predict(
-        self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL
-    ) -> Array:
+    def predict(self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL) -> Array:
         """Return the fused block (H, W, L), or a part of it."""
         zd = detail(block, self.psf, self.noise.v_z, phase=phase).astype(block.y.dtype)
         piece = self._piece(block, zd)
@@ -141,9 +139,7 @@ def prepared(
         detail(block, degradation.psf, noise.v_z, phase=phase)
         for block, phase in zip(blocks, starts, strict=True)
     ]
-    pieces = [
-        _piece(block, zd, degradation.psf) for block, zd in zip(blocks, details, strict=True)
-    ]
+    pieces = [_piece(block, zd, degradation.psf) for block, zd in zip(blocks, details, strict=True)]
     return details, pieces
 
 
@@ -208,8 +204,7 @@ def _floor(blocks: Sequence[Block], clip: str) -> float | None:
     if clip == "none":
         return None
     lowest = min(
-        min(float(b.y[b.low].min(initial=0.0)), float(b.z[b.high].min(initial=0.0)))
-        for b in blocks
+        min(float(b.y[b.low].min(initial=0.0)), float(b.z[b.high].min(initial=0.0))) for b in blocks
     )
     return 0.0 if clip == "zero" or lowest >= 0 else None
 

@@ -31,9 +31,7 @@ class Bicubic:
     tiled = True
     margin = SPLINE_REACH + 1
 
-    def predict(
-        self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL
-    ) -> Array:
+    def predict(self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL) -> Array:
         """Return the block (H, W, L), or a part of it."""
         return np.clip(block.up(block.y, part), self.low, self.high)
 

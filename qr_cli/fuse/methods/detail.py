@@ -60,7 +60,7 @@ def detail(block: Block, psf: Psf, v_z: Array, *, phase: tuple[int, int] = (0, 0
         Axis(len(at), side, STEP, at[0] + 0.5 - STEP / 2)
         for at, side in zip(lattice, q.shape[:2], strict=True)
     ]
-    return coarse + (Cells(*axes).contract(q, k) * np.sqrt(v_z)).astype(q.dtype)
+    return coarse + (Cells(axes[0], axes[1]).contract(q, k) * np.sqrt(v_z)).astype(q.dtype)
 
 
 def _lattice(side: int, start: int) -> np.ndarray:

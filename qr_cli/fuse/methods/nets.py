@@ -50,34 +50,38 @@ class SpeD(nn.Module):
         super().__init__()
         self.ranges = [(int(a), int(b) + 1) for a, b in ranges]
         self.convs = nn.ModuleList(nn.Conv2d(b - a, 1, 1, bias=False) for a, b in self.ranges)
-        for conv in self.convs:
-            count = conv.weight.shape[1]  # type: ignore[union-attr, index]
+        for weight_of, (a, b) in zip(self.weights(), self.ranges, strict=True):
+            count = b - a
             place = torch.arange(count) - (count - 1) / 2
             weight = torch.exp(-(place**2) / (2 * WIDTH_BANDS**2))
             with torch.no_grad():
-                conv.weight.copy_((weight / weight.sum()).view(1, -1, 1, 1))  # type: ignore[operator, union-attr]
+                weight_of.copy_((weight / weight.sum()).view(1, -1, 1, 1))
+
+    def weights(self) -> list[Tensor]:
+        """Return the weights of each range, (1, n, 1, 1)."""
+        return list(self.convs.parameters())
 
     def forward(self, image: Tensor) -> Tensor:
         """Weigh the bands of each range."""
         parts = [
-            conv(image[:, a:b]) / conv.weight.sum().detach()  # type: ignore[operator, union-attr]
-            for conv, (a, b) in zip(self.convs, self.ranges, strict=True)
+            F.conv2d(image[:, a:b], weight) / weight.sum().detach()
+            for weight, (a, b) in zip(self.weights(), self.ranges, strict=True)
         ]
         return torch.cat(parts, 1)
 
     def table(self, bands: int) -> Tensor:
         """Return R (L, l), columns of sum 1."""
         out = torch.zeros(bands, len(self.ranges))
-        for index, (conv, (a, b)) in enumerate(zip(self.convs, self.ranges, strict=True)):
-            weight = conv.weight.detach().flatten()  # type: ignore[operator, union-attr]
+        for index, (held, (a, b)) in enumerate(zip(self.weights(), self.ranges, strict=True)):
+            weight = held.detach().flatten()
             out[a:b, index] = weight / weight.sum()
         return out
 
     @torch.no_grad()
     def project(self) -> None:
         """Make the weights >= 0."""
-        for conv in self.convs:
-            conv.weight.clamp_(min=0)  # type: ignore[operator, union-attr]
+        for weight in self.weights():
+            weight.clamp_(min=0)
 
 
 def spe_u(bands_z: int, bands_y: int) -> nn.Sequential:
@@ -112,7 +116,9 @@ class Residual(nn.Module):
     sd_z: Tensor
     w: Tensor
 
-    def __init__(self, mean_y: Tensor, mean_z: Tensor, sd_y: Tensor, sd_z: Tensor, w: Tensor) -> None:
+    def __init__(
+        self, mean_y: Tensor, mean_z: Tensor, sd_y: Tensor, sd_z: Tensor, w: Tensor
+    ) -> None:
         super().__init__()
         held = {"mean_y": mean_y, "mean_z": mean_z, "sd_y": sd_y, "sd_z": sd_z, "w": w}
         for name, value in held.items():
@@ -122,9 +128,8 @@ class Residual(nn.Module):
             nn.Linear(bands_z, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(),
             nn.Linear(HIDDEN, bands_y),
         )  # fmt: skip
-        last: nn.Linear = self.f[-1]  # type: ignore[assignment]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for parameter in self.f[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def residual(self, z: Tensor) -> Tensor:
         """Return what the network adds to the closed form."""

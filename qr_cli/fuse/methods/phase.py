@@ -52,16 +52,17 @@ class Phase:
     def __init__(
         self,
         model: nn.Module,
-        optimizers: dict[str, Optimizer],
+        optimizers: Mapping[str, Optimizer],
         step: Step,
         measure: Callable[[], float],
         *,
         steps: int,
         every: int,
-        schedules: dict[str, LRScheduler] | None = None,
+        schedules: Mapping[str, LRScheduler] | None = None,
         seed: int = 0,
     ) -> None:
-        self.model, self.optimizers, self.schedules = model, optimizers, schedules or {}
+        self.model = model
+        self.optimizers, self.schedules = dict(optimizers), dict(schedules or {})
         self.make, self.measure = step, measure
         self.every = min(every, steps)
         self.steps, self.seed = steps, seed
@@ -170,7 +171,9 @@ def train(
 
 def adam(groups: Any, lr: float, *, official: bool = False) -> Adam:
     """Return Adam; `official`: eps and weight decay of 1e-16."""
-    return Adam(groups, lr=lr, **({"eps": 1e-16, "weight_decay": 1e-16} if official else {}))
+    if official:
+        return Adam(groups, lr=lr, eps=1e-16, weight_decay=1e-16)
+    return Adam(groups, lr=lr)
 
 
 def linear_to_zero(optimizer: Optimizer, steps: int, start: int = 0) -> LambdaLR:

@@ -240,9 +240,7 @@ def choose(pieces: Sequence[LowPiece], fitted: Global, noise: Noise) -> Choice:
     return Choice(best[0], best[1], scores, best[3])
 
 
-def blurred_local(
-    a: Array, coef: Array, terms: Sequence[tuple], axes: tuple[Axis, Axis]
-) -> Array:
+def blurred_local(a: Array, coef: Array, terms: Sequence[tuple], axes: tuple[Axis, Axis]) -> Array:
     """Return P(a(x) coef(x)) without an image of L bands on the HR grid.
 
     `coef` is bilinear between LR pixels, so its part at LR pixel (i + di, j + dj) meets the features
@@ -297,5 +295,3 @@ def _shifted(
         if part.nnz:
             found.append((d, part))
     return found
-
-

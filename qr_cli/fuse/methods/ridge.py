@@ -53,9 +53,7 @@ class Linear:
         footprint = int(np.ceil((self.psf.reach + 1) / min(self.psf.ratio)))
         return 1 if self.residual == "none" else SPLINE_REACH + footprint + 1
 
-    def predict(
-        self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL
-    ) -> Array:
+    def predict(self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL) -> Array:
         """Return the fused block (H, W, L)."""
         image = (block.z[part] @ self.weights + self.constant).astype(block.y.dtype)
         if self.residual == "none":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from qr_cli.engine.task import Update
 from qr_cli.fuse.block import Block
 from qr_cli.fuse.degradation import Degradation
-from qr_cli.fuse.methods.adasr import _image
+from qr_cli.fuse.methods.adasr import image_of
 from qr_cli.fuse.methods.adasr_official import (
     EPOCHS,
     UDALN_RATES,
@@ -46,7 +46,7 @@ def fit(
     given = recipe.adasr.iterations
     steps = [*given, *UDALN_STEPS[len(given) :]]
     nets = networks(block, degradation, recipe.job.seed)
-    y, z = _image(block.y), _image(block.z)
+    y, z = image_of(block.y), image_of(block.z)
     curves = {}
     for number in range(3):
         phase = _stage(number, nets, y, z, steps[number], recipe)

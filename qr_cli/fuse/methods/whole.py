@@ -32,9 +32,7 @@ class Whole:
     tiled = False
     margin = 0
 
-    def predict(
-        self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL
-    ) -> Array:
+    def predict(self, block: Block, *, phase: tuple[int, int] = (0, 0), part: Part = ALL) -> Array:
         """Return the fused scene (H, W, L)."""
         return self.image(block)[part]
 
