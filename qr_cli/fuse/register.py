@@ -15,10 +15,11 @@ import numpy as np
 from scipy.ndimage import shift as moved
 
 from qr_cli.fuse.block import Block
-from qr_cli.fuse.degradation import Response, fit_gaussian, pixels_of, template_of
+from qr_cli.fuse.degradation import template_of
 from qr_cli.fuse.grid import Array
 from qr_cli.fuse.psf import FWHM, Psf, gaussian_taps
 from qr_cli.fuse.raster import Raster, Window
+from qr_cli.fuse.sensor_fit import Response, fit_gaussian, pixels_of
 
 FINE = 100  # steps per LR pixel
 SPLINE_MARGIN = 16  # HR pixels around a window that is resampled

@@ -1,4 +1,4 @@
-"""NumPy files: `.npz` with a cube and, if they are there, `wavelength_nm`, `fwhm_nm`, `scale`; `.npy`.
+"""NumPy files: `.npz` with a cube and perhaps `wavelength_nm`, `fwhm_nm`, `scale`; `.npy`.
 
 A `scale` divides the stored integers.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ def open_npz(path: Path, *, key: str | None = None) -> Raster:
 
     scale = one("scale")
     transform = arrays.get("transform")
+    place: Any = None if transform is None else tuple(map(float, np.ravel(transform)[:6]))
     crs = str(arrays["crs"]) if "crs" in arrays else None
     return from_array(
         cube,
@@ -47,7 +49,7 @@ def open_npz(path: Path, *, key: str | None = None) -> Raster:
         fwhm_nm=arrays.get("fwhm_nm"),
         scale=1 / scale if scale else 1.0,
         nodata=one("nodata"),
-        transform=None if transform is None else tuple(map(float, np.ravel(transform)[:6])),  # type: ignore[arg-type]
+        transform=place,
         crs=crs or None,
         notes=[f"{path.name}: took {name} {cube.shape}"],
     )

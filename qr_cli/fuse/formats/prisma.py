@@ -1,7 +1,7 @@
 """PRISMA L2D (`.he5`): two cubes of reflectance, (row, band, column), and a panchromatic image.
 
 reflectance = min + DN / 65535 (max - min), the ends from root attributes. Centres of 0 are unused
-bands; they come in descending order; 920-1010 nm is seen by both sensors (`overlap`). Paths are those
+bands; they come in descending order; both sensors see 920-1010 nm (`overlap`). Paths are those
 of the product's documentation, checked on generated files only.
 """
 

@@ -89,9 +89,9 @@ class Auto:
         zd = detail(block, self.psf, self.noise.v_z, phase=phase)
         piece = self._piece(block, zd)
         sigma, lam = self.choice.sigma, self.choice.lam
-        m = regression.moments(piece, self.fitted, sigma) if sigma else None
+        windows = regression.Windows(piece, self.fitted, sigma) if sigma else None
         loo = np.zeros_like(piece.y)
-        loo[piece.used] = regression.leave_one_out(piece, self.fitted, m, sigma, lam)
+        loo[piece.used] = regression.leave_one_out(piece, self.fitted, windows, [lam])[0]
         weight = regression.smooth(piece.used[..., None].astype(np.float64), 2.0)
         spread = regression.smooth(loo**2, 2.0) / np.maximum(weight, 1e-12)
         low = np.maximum(spread - self.noise.v_y, 0.05 * spread)
@@ -187,9 +187,7 @@ def _low_residual(
     sigma, lam = method.choice.sigma, method.choice.lam
     if not sigma:
         return e, None
-    m = regression.moments(piece, method.fitted, sigma)
-    left = regression.penalized(m, method.fitted, lam)
-    coef = np.linalg.solve(left, m.cross).astype(zd.dtype)
+    coef = regression.Windows(piece, method.fitted, sigma).coefficients(lam).astype(zd.dtype)
     features = method.fitted.features(zd)
     if not block.whole:
         features = np.where(block.high[..., None], features, 0)

@@ -11,7 +11,7 @@ Leave-one-out residuals in closed form choose (sigma, lam), or no local part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ from qr_cli.fuse.psf import Psf
 SIGMAS = (2.0, 4.0, 8.0)  # LR pixels
 LAMBDAS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 CUT = 4.0  # of the windows, in sigmas
+BANDS_AT_ONCE = 16
+LEAST_LEFT = 0.05  # of 1 - leverage
 Mask = NDArray[np.bool_]
 
 
@@ -123,7 +125,7 @@ def smooth(image: Array, sigma: float) -> Array:
     """Return g * image over the first two axes, zero outside, (h, w, ...)."""
     taps = window_taps(sigma)
     half = len(taps) // 2
-    sides = [_banded(side, taps, half) for side in image.shape[:2]]
+    sides = [_banded(side, taps, half).astype(image.dtype) for side in image.shape[:2]]
     flat = image.reshape(*image.shape[:2], -1)
     half_way = np.tensordot(sides[0], flat, (1, 0))
     out = np.tensordot(sides[1], half_way, (1, 1)).transpose(1, 0, 2)
@@ -137,57 +139,80 @@ def _banded(side: int, taps: Array, half: int) -> Array:
     return np.where(inside, taps[np.clip(gap, 0, len(taps) - 1)], 0.0)
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Window sums of one piece for one sigma.
+class Windows:
+    """Window sums of one piece for one sigma (A3).
+
+    Args:
+        piece: with its E0.
+        fitted: the global regression.
+        sigma: of the windows in LR pixels.
 
     Attributes:
         a: features (h, w, l + 1).
         gram: (h, w, l + 1, l + 1).
-        cross: (h, w, l + 1, L).
         weight: (h, w).
     """
 
-    a: Array
-    gram: Array
-    cross: Array
-    weight: Array
+    def __init__(self, piece: LowPiece, fitted: Global, sigma: float) -> None:
+        self.piece, self.fitted, self.sigma = piece, fitted, sigma
+        self.a = fitted.features(piece.zl)
+        self.used = piece.used[..., None].astype(self.a.dtype)
+        size = self.a.shape[2]
+        upper = np.triu_indices(size)
+        products = self.used * self.a[..., upper[0]] * self.a[..., upper[1]]
+        packed = smooth(np.concatenate([self.used, products], -1), sigma)
+        self.weight = packed[..., 0]
+        self.gram = np.empty((*self.a.shape[:2], size, size), self.a.dtype)
+        self.gram[..., upper[0], upper[1]] = packed[..., 1:]
+        self.gram[..., upper[1], upper[0]] = packed[..., 1:]
+
+    def cross(self, bands: slice) -> Array:
+        """Return the sums of a e0' for some bands, (h, w, l + 1, bands)."""
+        e0 = self.piece.left()[..., bands]
+        return smooth((self.used * self.a)[..., None] * e0[..., None, :], self.sigma)
+
+    def penalized(self, lam: float) -> Array:
+        """Return G + w (diag(0, Sigma_r / sd^2) + lam I), (h, w, l + 1, l + 1)."""
+        fitted = self.fitted
+        penalty = np.concatenate([[0.0], fitted.noise_z / fitted.sd**2]) + lam
+        return self.gram + np.maximum(self.weight, 1e-12)[..., None, None] * np.diag(penalty)
+
+    def coefficients(self, lam: float) -> Array:
+        """Return coef (h, w, l + 1, L), some bands at a time."""
+        bands = self.piece.y.shape[2]
+        out = np.empty((*self.a.shape, bands), self.a.dtype)
+        left = self.penalized(lam)
+        for part in band_slices(bands):
+            out[..., part] = np.linalg.solve(left, self.cross(part))
+        return out
 
 
-def moments(piece: LowPiece, fitted: Global, sigma: float) -> Moments:
-    """Return the window sums of a piece (A3)."""
-    used = piece.used[..., None].astype(np.float64)
-    a = fitted.features(piece.zl)
-    e0 = piece.left()
-    size = a.shape[2]
-    upper = np.triu_indices(size)
-    packed = np.concatenate([used, used * a[..., upper[0]] * a[..., upper[1]]], -1)
-    packed = smooth(packed, sigma)
-    gram = np.empty((*a.shape[:2], size, size))
-    gram[..., upper[0], upper[1]] = packed[..., 1:]
-    gram[..., upper[1], upper[0]] = packed[..., 1:]
-    cross = smooth((used * a)[..., None] * e0[..., None, :], sigma)
-    return Moments(a, gram, cross, packed[..., 0])
-
-
-def penalized(m: Moments, fitted: Global, lam: float) -> Array:
-    """Return G + w (diag(0, Sigma_r / sd^2) + lam I), (h, w, l + 1, l + 1)."""
-    penalty = np.concatenate([[0.0], fitted.noise_z / fitted.sd**2]) + lam
-    return m.gram + np.maximum(m.weight, 1e-12)[..., None, None] * np.diag(penalty)
+def band_slices(bands: int) -> Iterator[slice]:
+    """Yield slices of bands: window sums of all bands at once would be large."""
+    for start in range(0, bands, BANDS_AT_ONCE):
+        yield slice(start, min(start + BANDS_AT_ONCE, bands))
 
 
 def leave_one_out(
-    piece: LowPiece, fitted: Global, m: Moments | None, sigma: float = 0.0, lam: float = 0.0
-) -> Array:
-    """Return the held-out residuals of the usable pixels (n, L) (A4)."""
-    rest = piece.left()
-    left = 1 - fitted.leverage(piece.zl)
-    if m is not None:
-        inverse_a = np.linalg.solve(penalized(m, fitted, lam), m.a[..., None])[..., 0]
-        rest = rest - np.einsum("hwa,hwal->hwl", inverse_a, m.cross)
-        center = window_taps(sigma).max() ** 2
-        left = left - center * np.einsum("hwa,hwa->hw", m.a, inverse_a)
-    return (rest / np.maximum(left, 0.05)[..., None])[piece.used]
+    piece: LowPiece, fitted: Global, windows: Windows | None, lams: Sequence[float]
+) -> list[Array]:
+    """Return the held-out residuals of the usable pixels (n, L) for each ridge (A4)."""
+    rest, left = piece.left()[piece.used], 1 - fitted.leverage(piece.zl)
+    if windows is None:
+        return [rest / np.maximum(left, LEAST_LEFT)[piece.used][:, None]]
+    inverses = [
+        np.linalg.solve(windows.penalized(lam), windows.a[..., None])[..., 0] for lam in lams
+    ]
+    out = [rest.copy() for _ in lams]
+    for part in band_slices(rest.shape[1]):
+        cross = windows.cross(part)[piece.used]
+        for held, inverse in zip(out, inverses, strict=True):
+            held[:, part] -= np.einsum("na,nal->nl", inverse[piece.used], cross)
+    center = window_taps(windows.sigma).max() ** 2
+    for held, inverse in zip(out, inverses, strict=True):
+        share = left - center * np.einsum("hwa,hwa->hw", windows.a, inverse)
+        held /= np.maximum(share, LEAST_LEFT)[piece.used][:, None]
+    return out
 
 
 @dataclass(frozen=True)
@@ -224,15 +249,14 @@ def choose(pieces: Sequence[LowPiece], fitted: Global, noise: Noise) -> Choice:
             best = (sigma, lam, score, m)
 
     count = sum(int(piece.used.sum()) for piece in pieces)
-    plain = sum((leave_one_out(piece, fitted, None) ** 2).sum(0) for piece in pieces)
+    plain = sum((leave_one_out(piece, fitted, None, ())[0] ** 2).sum(0) for piece in pieces)
     enter(0.0, 0.0, np.asarray(plain), count)
     if count >= 4 * (len(fitted.mean_z) + 1):
         for sigma in SIGMAS:
             squares = np.zeros((len(LAMBDAS), pieces[0].y.shape[2]))
             for piece in pieces:
-                m = moments(piece, fitted, sigma)
-                for index, lam in enumerate(LAMBDAS):
-                    loo = leave_one_out(piece, fitted, m, sigma, lam)
+                windows = Windows(piece, fitted, sigma)
+                for index, loo in enumerate(leave_one_out(piece, fitted, windows, LAMBDAS)):
                     squares[index] += (loo**2).sum(0)
             for lam, square in zip(LAMBDAS, squares, strict=True):
                 enter(sigma, lam, square, count)
