@@ -54,9 +54,8 @@ def _fused(block: Block, degradation: Degradation, noise: Noise, size: int) -> A
     spread = np.cov((block.y[block.low] @ e).T).reshape(size, size)
     spread += 1e-10 * np.trace(spread) / size * np.eye(size)
     u = solve(
-        y @ e, z - degradation.offset, mean @ e, transfer, ratio,
+        y / noise.v_y @ e, z - degradation.offset, mean @ e, transfer, ratio,
         left=e.T @ (e / noise.v_y[:, None]),
-        cross=e.T / noise.v_y @ e,
         response=degradation.srf.T @ e,
         precision_z=1 / noise.v_z,
         prior=np.linalg.inv(spread),
@@ -73,7 +72,6 @@ def solve(
     ratio: int,
     *,
     left: Array,
-    cross: Array,
     response: Array,
     precision_z: Array,
     prior: Array,
@@ -81,20 +79,19 @@ def solve(
     """Return U (H, W, p).
 
     Args:
-        low: E'Y (h, w, p); with white noise E'Ly^-1 Y = cross E'Y on the subspace.
+        low: E'Ly^-1 Y (h, w, p).
         high: Z (H, W, l).
         mean: E' up(Y) (H, W, p).
         transfer: DFT of the blur.
         ratio: s.
         left: E'Ly^-1 E (p, p).
-        cross: E'Ly^-1 E, applied to `low`.
         response: A E (l, p).
         precision_z: 1 / noise of the MSI (l).
         prior: inverse covariance (p, p).
     """
     height, width, size = mean.shape
     filled = np.zeros((height, width, size))
-    filled[::ratio, ::ratio] = low @ cross.T
+    filled[::ratio, ::ratio] = low
     adjoint = np.fft.fft2(filled, axes=(0, 1)) * np.conj(transfer)[..., None]
     right = high @ (precision_z[:, None] * response) + mean @ prior.T
     spectrum = adjoint + np.fft.fft2(right, axes=(0, 1))
