@@ -121,3 +121,22 @@ def test_asr_is_trained_folded_and_loaded_by_torchvision(tmp_path: Path) -> None
         timeout=300,
     )
     assert "28 folded" in shown.stdout and "strict=True" in shown.stdout
+
+
+def test_fusion_methods_are_ranked_by_a_shell_pipeline(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    generator = np.random.default_rng(0)
+    weights = generator.random((8, 8, 3)).repeat(6, 0).repeat(6, 1)
+    cube = weights @ generator.random((3, 40)) + 0.1 * generator.random((48, 48, 1))
+    np.savez(tmp_path / "cube.npz", cube=cube, wavelength_nm=np.linspace(420, 880, 40))
+    shown = subprocess.run(
+        [ROOT / "examples" / "fuse_compare.sh", "cube.npz", "4", "rgb", "bicubic", "glp"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["glp.npz", "bicubic.npz"]

@@ -42,7 +42,7 @@ def _show(records: list[dict[str, Any]]) -> None:
         cells = [[h, *(_cell(r.get(k)) for k, _ in used)] for h, r in zip(head, rows, strict=True)]
         at = rows[0].get("at")
         out.table(f"{name} at {at}" if at else name, ["", *(n for _, n in used)], cells)
-        if "psnr_convention" in rows[0]:
+        if "psnr_convention" in rows[0] and not (out.streams or out.quiet):
             out.say(f"PSNR: {rows[0]['psnr_convention']}", style="dim")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qr_cli.errors import DataError
+from qr_cli.errors import DataError, UsageError
 from qr_cli.fuse import degradation as degrade
 from qr_cli.fuse import known, metrics, task
 from qr_cli.fuse.formats.read import Reading, open_raster
@@ -30,9 +30,16 @@ def evaluate(recipe: FuseEval, doing: Doing = lambda subject, job: None) -> Iter
     """Yield the records that answer a recipe's question.
 
     Raises:
+        UsageError: too little is given.
         DataError: an image cannot be used, or shapes differ.
     """
     q = recipe.question
+    if not q.answerable:
+        raise UsageError(
+            "nothing to evaluate: give --reference and --fused, or --hsi, --msi and --fused, or "
+            "--cube, or --hsi, --msi and --self-test",
+            hint="qr eval fuse --reference ref.tif --fused fused.tif --ratio 5",
+        )
     if q.cube is not None:
         yield from _simulated(recipe, doing)
     elif q.reference is not None:

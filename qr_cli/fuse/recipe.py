@@ -276,6 +276,16 @@ class Question(Section):
     self_test: Annotated[bool, Field(description="Test methods at reduced resolution.")] = False
     methods: Annotated[tuple[str, ...], Field(description="Methods to compare.")] = ("auto",)
 
+    @property
+    def answerable(self) -> bool:
+        """Tell whether enough is given to answer anything."""
+        pair = self.hsi is not None and self.msi is not None
+        return (
+            self.cube is not None
+            or (self.reference is not None and self.fused is not None)
+            or (pair and (self.fused is not None or self.self_test))
+        )
+
 
 class Simulation(Section):
     """How a pair is simulated from --cube."""
@@ -307,21 +317,6 @@ class FuseEval(Recipe):
     simulation: Simulation = Simulation()
     conventions: Conventions = Conventions()
     job: Job = Job()
-
-    @model_validator(mode="after")
-    def _one_question(self) -> Self:
-        q = self.question
-        ways = [
-            q.cube is not None,
-            q.reference is not None and q.fused is not None,
-            q.hsi is not None and q.msi is not None and (q.fused is not None or q.self_test),
-        ]
-        if not any(ways):
-            raise ValueError(
-                "nothing to evaluate: give --reference and --fused, or --hsi, --msi and --fused, "
-                "or --cube, or --hsi, --msi and --self-test"
-            )
-        return self
 
     @model_validator(mode="after")
     def _peak(self) -> Self:
