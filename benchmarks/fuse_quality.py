@@ -110,7 +110,8 @@ def table(data: Path) -> None:
                 if taps is not None and taps.shape == pair.psf.taps.shape
                 else np.nan
             )
-            print(name, level, f"{method} blind", shown(found), f"bar {'met' if meets else 'missed'}",
+            verdict = "met" if meets else "missed"
+            print(name, level, f"{method} blind", shown(found), f"bar of auto {verdict}",
                   f"{seconds:.1f} CPU-s, PSF error {error:.4f}", flush=True)  # fmt: skip
         block = block_of(pair)
         known = degradation.estimate([block], psf=pair.psf)
@@ -160,7 +161,8 @@ def grid(data: Path) -> None:
                           "holds": bool(holds)}), flush=True)  # fmt: skip
     low, middle, high = np.min(gaps, 0), np.median(gaps, 0), np.max(gaps, 0)
     print(f"{held} of {len(gaps)} cells hold; PSNR gain {low[0]:+.2f} .. {high[0]:+.2f}, median "
-          f"{middle[0]:+.2f} dB; SAM {low[1]:+.1%} .. {high[1]:+.1%}, median {middle[1]:+.1%}; ERGAS "
+          f"{middle[0]:+.2f} dB; SAM {low[1]:+.1%} .. {high[1]:+.1%}, "
+          f"median {middle[1]:+.1%}; ERGAS "
           f"at most {high[2]:+.1%}")  # fmt: skip
 
 
@@ -203,8 +205,14 @@ def stack(data: Path) -> None:
         own = auto.fit([block], found, levels).predict(block)
         other = cnmf.fit([block], found, levels).predict(block)
         mixed = (1 - weight) * own + weight * other
-        rows = [[metrics.psnr_db(pair.reference, image * q_y), metrics.sam_deg(pair.reference, image * q_y),
-                 metrics.ergas(pair.reference, image * q_y, ratio=ratio)] for image in (own, mixed)]  # fmt: skip
+        rows = [
+            [
+                metrics.psnr_db(pair.reference, image * q_y),
+                metrics.sam_deg(pair.reference, image * q_y),
+                metrics.ergas(pair.reference, image * q_y, ratio=ratio),
+            ]
+            for image in (own, mixed)
+        ]
         gap = [rows[1][0] - rows[0][0], rows[1][1] / rows[0][1] - 1]
         wins += gap[0] >= 0 and gap[1] <= 0
         gaps.append(gap)
@@ -212,7 +220,8 @@ def stack(data: Path) -> None:
                           "psnr_gain_db": round(gap[0], 3), "sam_change": round(gap[1], 4)}),
               flush=True)  # fmt: skip
     low, high = np.min(gaps, 0), np.max(gaps, 0)
-    print(f"stacking is no worse in both figures in {wins} of {len(gaps)} cells; PSNR {low[0]:+.2f} .. "
+    print(f"stacking is no worse in both figures in {wins} of {len(gaps)} cells; "
+          f"PSNR {low[0]:+.2f} .. "
           f"{high[0]:+.2f} dB, SAM {low[1]:+.1%} .. {high[1]:+.1%}")  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """Figures of a fused image, as pure functions of arrays; float64, integers are cast first.
 
-Conventions (each is named in every record): PSNR per band with the reference band's maximum as peak,
-mean over bands; SAM with 1e-7 in its denominator, a zero-norm pixel counts 90 degrees; ERGAS with
-100/ratio; SSIM with an 11 x 11 Gaussian window and the band maximum as range; UIQI over every 8 x 8
-window. Images are (H, W, B); a mask (H, W) leaves pixels out.
+Conventions (each is named in every record): PSNR per band with the reference band's maximum as
+peak, mean over bands; SAM with 1e-7 in its denominator, a zero-norm pixel counts 90 degrees; ERGAS
+with 100/ratio; SSIM with an 11 x 11 Gaussian window and the band maximum as range; UIQI over every
+8 x 8 window. Images are (H, W, B); a mask (H, W) leaves pixels out.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     minimise x' A x / 2 - b' x   subject to x >= 0,   A symmetric and positive definite
 
-Block principal pivoting (Portugal, Júdice and Vicente 1994): guess which weights are positive, solve
-for them, exchange all that contradict the guess. Started from the solution of a similar problem it
-needs a few small solves, where an active set built up from nothing needs one per weight.
+Block principal pivoting (Portugal, Júdice and Vicente 1994): guess which weights are positive,
+solve for them, exchange all that contradict the guess. Started from the solution of a similar
+problem it needs a few small solves, where an active set built up from nothing needs one per weight.
 """
 
 from __future__ import annotations

@@ -253,10 +253,14 @@ def fusion_plots(fusion: Fusion, preview: Preview) -> list[Plot]:
              "Where HSI bands are alike, many responses explain the MSI equally well.",
              lambda theme: srf_plot(theme, at, degradation.srf, x)))  # fmt: skip
     plots.append(
-        Plot("snr", "Estimated signal-to-noise ratio of the HSI",
-             f"Residual of each band regressed on the others; MSI, median: "
-             f"{fusion.noise.snr_msi_db:.1f} dB.",
-             lambda theme: line_plot(theme, at, [("HSI", fusion.noise.snr_y)], x, "SNR, dB")))  # fmt: skip
+        Plot(
+            "snr",
+            "Estimated signal-to-noise ratio of the HSI",
+            f"Residual of each band regressed on the others; MSI, median: "
+            f"{fusion.noise.snr_msi_db:.1f} dB.",
+            lambda theme: line_plot(theme, at, [("HSI", fusion.noise.snr_y)], x, "SNR, dB"),
+        )
+    )
     candidates = [r for r in fusion.records if r["event"] == "candidate" and "loo_score_db" in r]
     if len(candidates) > 1:
         plots.append(

@@ -2,9 +2,9 @@
 
 Integer ratio: k x k taps h, k = s (mod 2), p = (k - s)/2, h >= 0, sum 1; a correlation with
 replicated borders,  (P Z)[i, j] = sum_{a,b} h[a, b] Z[s i + a - p, s j + b - p].
-Any other ratio or offset: a Gaussian at c + shift, cut at 1.5 s around the centre c of the LR pixel,
-renormalised to sum 1 for every LR pixel. Shifts are in HR pixels; positive: the footprint of an LR
-pixel sits further down and to the right on the MSI.
+Any other ratio or offset: a Gaussian at c + shift, cut at 1.5 s around the centre c of the LR
+pixel, renormalised to sum 1 for every LR pixel. Shifts are in HR pixels; positive: the footprint
+of an LR pixel sits further down and to the right on the MSI.
 """
 
 from __future__ import annotations

@@ -202,8 +202,12 @@ def prisma_file(path):
         for part in ("Vnir", "Swir"):
             file.attrs[f"L2Scale{part}Min"], file.attrs[f"L2Scale{part}Max"] = 0.1, 1.1
         file.attrs["Epsg_Code"] = 32631
-        for name, value in (("ULcorner_easting", 5e5), ("ULcorner_northing", 4e6),
-                            ("LRcorner_easting", 5e5 + 60), ("LRcorner_northing", 4e6 - 30)):  # fmt: skip
+        for name, value in (
+            ("ULcorner_easting", 5e5),
+            ("ULcorner_northing", 4e6),
+            ("LRcorner_easting", 5e5 + 60),
+            ("LRcorner_northing", 4e6 - 30),
+        ):
             file.attrs[f"Product_{name}"] = value
         pan = file.create_group("HDFEOS/SWATHS/PRS_L2D_PCO/Data Fields")
         pan["Cube"] = np.ones((12, 18), np.uint16)
@@ -230,7 +234,7 @@ def test_enmap_takes_gains_and_masks_from_beside_it(tmp_path):
         f"<FWHMOfBand>7</FWHMOfBand><GainOfBand>0.0001</GainOfBand><OffsetOfBand>0</OffsetOfBand></bandID>"
         for i, w in enumerate((420, 430))
     )
-    text = f"<level_X><specific><bandCharacterisation>{bands}</bandCharacterisation></specific></level_X>"
+    text = f"<level_X><bandCharacterisation>{bands}</bandCharacterisation></level_X>"
     (tmp_path / "ENMAP01-METADATA.XML").write_text(text)
     raster = open_raster(str(path))
     assert raster.wavelength_nm.tolist() == [420, 430] and raster.nodata == -32768
@@ -243,7 +247,11 @@ def test_enmap_takes_gains_and_masks_from_beside_it(tmp_path):
 
 def test_an_output_is_checked_before_work_is_done(tmp_path):
     (tmp_path / "a.tif").write_text("")
-    for path, said in (("a.tif", "exists"), ("a.xyz", "cannot write '.xyz'"), ("no/a.tif", "does not exist")):  # fmt: skip
+    for path, said in (
+        ("a.tif", "exists"),
+        ("a.xyz", "cannot write '.xyz'"),
+        ("no/a.tif", "does not exist"),
+    ):
         with pytest.raises(UsageError, match=said):
             check_out(tmp_path / path, overwrite=False)
     check_out(tmp_path / "a.tif", overwrite=True)

@@ -1,4 +1,4 @@
-"""The methods: against slow versions, on a scene that fuses exactly, and every name of the table."""
+"""The methods: against slow versions, on a scene that fuses exactly, and each name."""
 
 import numpy as np
 import pytest

@@ -30,7 +30,8 @@ def size(net):
 
 @pytest.mark.parametrize(
     ("bands_z", "bands_y", "count"),
-    [(10, 198, 49178), (8, 156, 31244), (8, 46, 2206), (8, 110, 9950), (9, 128, 12872), (3, 31, 1195)],
+    [(10, 198, 49178), (8, 156, 31244), (8, 46, 2206), (8, 110, 9950), (9, 128, 12872), (3, 31,
+    1195)],
 )  # fmt: skip
 def test_spe_u_has_the_published_size(bands_z, bands_y, count):
     assert size(spe_u(bands_z, bands_y)) == count
@@ -119,7 +120,10 @@ def test_corners_do_not_enter_the_transformed_loss():
         wide = F.pad(y, [4] * 4, value=edge), F.pad(z, [16] * 4, value=edge)
         low, high = F.pad(d["low"], [4] * 4), F.pad(d["high"], [16] * 4)
         mask = inside(t, low, high, 4)
-        gap = (sensors.spe_d(sampled(wide[0], t, (20, 20))) - sensors.spa_d(sampled(wide[1], t, (20, 20)))).abs()  # fmt: skip
+        gap = (
+            sensors.spe_d(sampled(wide[0], t, (20, 20)))
+            - sensors.spa_d(sampled(wide[1], t, (20, 20)))
+        ).abs()
         return (gap * mask).sum() / mask.sum()
 
     assert inside(t, d["low"], d["high"], 4).any()

@@ -152,7 +152,9 @@ def test_responses_of_a_file_are_checked(tmp_path, caplog):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["Sentinel2A_191_13.mat", "chikusei_128_4.mat", "wv2_on_houston18.csv", "NikonD700.npy"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["Sentinel2A_191_13.mat", "chikusei_128_4.mat", "wv2_on_houston18.csv", "NikonD700.npy"]
+)
 def test_real_response_files_are_read(name):
     from fuse.conftest import DATA
 

@@ -1,4 +1,5 @@
-"""ADASR, blind and fast (schedule `fast`; ours), or as published (`official`, see `adasr_official`).
+"""ADASR, blind and fast (schedule `fast`; ours), or as published (`official`, see
+`adasr_official`).
 
 F0  PSF, SRF, noise, Zd, W as `auto` has them.
 F1  unless the augmentor is `none`: PSF = softmax over the taps of F0, SRF = max(R, 0), trained on
@@ -272,7 +273,7 @@ def adversarial_loss(
     *,
     oracle: bool = False,
 ) -> Tensor:
-    """Return the masked loss under the augmentor's transform: mean over valid LR pixels and bands."""
+    """Return the loss under the augmentor's transform: mean over valid LR pixels and bands."""
     t = augmentor(d["y"])
     size = (d["y"].shape[2], d["y"].shape[3])
     mask = inside(t, d["low"], d["high"], ratio).to(d["y"].dtype)

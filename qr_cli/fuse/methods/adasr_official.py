@@ -1,7 +1,9 @@
-"""ADASR's published schedule, and UDALN's three stages (arXiv 2310.07255 by its code; Li et al. 2022).
+"""ADASR's published schedule, and UDALN's three stages (arXiv 2310.07255 by its code; Li et al.
+2022).
 
-Stage 1, with A the low MSI made from Y and B the one made from Z (`--targets oracle`: by the true PSF
-and SRF, which is why published figures are not blind; `consistency`: SpeD Y and SpaD Z meet directly):
+Stage 1, with A the low MSI made from Y and B the one made from Z (`--targets oracle`: by the true
+PSF and SRF, which is why published figures are not blind; `consistency`: SpeD Y and SpaD Z meet
+directly):
     augmentor:   2 log L1(SpeD(T Y), T A) + 2 log L1(SpaD(T Z), T B), minimised; targets detached
     SpaD, SpeD:  L1(SpeD Y, A) + L1(SpaD Z, B) + L1(SpeD T Y, T A) + L1(SpaD T Z, T B), T detached
 Stage 2: SpeU:   L1(SpeU(SpaD Z), Y) + 0.3 L1(SpeD(SpeU Z), Z)
@@ -94,7 +96,7 @@ def fit_official(
     kind = recipe.adasr.augmentor
     if kind != "none":
         if kind == "official" and min(block.y.shape[:2]) < 17:
-            raise DataError(f"--augmentor: official needs an HSI of 17 x 17, got {block.y.shape[:2]}",
+            raise DataError(f"--augmentor: official needs 17 x 17 HSI pixels, got {block.y.shape[:2]}",
                             hint="--augmentor adversarial")  # fmt: skip
         with seeded(recipe.job.seed):
             nets["augmentor"] = AUGMENTORS[kind](block.y.shape[2])

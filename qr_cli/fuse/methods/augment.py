@@ -1,11 +1,11 @@
 """Augmentors: networks that choose the transform under which PSF and SRF must still agree.
 
-`official` (ADASR's code): Conv3d on Y, one angle; it **minimises** the transformed loss, whose targets
-turn with it, so that it can hardly matter. `pointnet` (its figure; unused in the code): 1x1 convs,
-maximum over channels, an unbounded angle. `adversarial` (ours; what title, abstract and figure say):
-sample-aware, a distribution over angle, shift and scale; it **maximises** a loss whose corners are
-masked. What it raises is mostly the interpolation error of an LR image: no gain was measured from any
-augmentor, and its weight is 0.1.
+`official` (ADASR's code): Conv3d on Y, one angle; it **minimises** the transformed loss, whose
+targets turn with it, so that it can hardly matter. `pointnet` (its figure; unused in the code):
+1x1 convs, maximum over channels, an unbounded angle. `adversarial` (ours; what title, abstract and
+figure say): sample-aware, a distribution over angle, shift and scale; it **maximises** a loss whose
+corners are masked. What it raises is mostly the interpolation error of an LR image: no gain was
+measured from any augmentor, and its weight is 0.1.
 Shapes: y (1, L, h, w), z (1, l, H, W).
 """
 
@@ -82,7 +82,7 @@ class PointNet(nn.Module):
 
 
 class Adversarial(nn.Module):
-    """Convolutions over the leading components of the scene, joined with a draw; 35,012 parameters."""
+    """Convolutions over the scene's leading components, joined with a draw; 35,012 parameters."""
 
     lowers = False
 
@@ -144,8 +144,8 @@ def turned(image: Tensor, angle: Tensor) -> Tensor:
 def sampled(image: Tensor, t: Transform, low: tuple[int, int], mode: str = "bicubic") -> Tensor:
     """Transform an image of either grid; angles keep their size for h != w.
 
-    theta = [[c, -s h/w, 2 dx/w], [s w/h, c, 2 dy/h]], (c, s) = exp(log scale)(cos, sin); the shift is in
-    LR pixels, so the same theta serves both grids.
+    theta = [[c, -s h/w, 2 dx/w], [s w/h, c, 2 dy/h]], (c, s) = exp(log scale)(cos, sin); the shift
+    is in LR pixels, so the same theta serves both grids.
     """
     h, w = low
     scale = torch.exp(t.log_scale)

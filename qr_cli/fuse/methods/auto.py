@@ -155,7 +155,7 @@ def finish(
     clip: Literal["auto", "none", "zero"],
     method: str = "auto",
 ) -> Auto:
-    """Return the method with its local part and back-projection fitted on what M0 leaves (A3-A6)."""
+    """Return the method, local part and back-projection fitted on what M0 leaves (A3-A6)."""
     known = [
         replace(piece, e0=fitted.left(block, zd, piece.zl, psf))
         for block, zd, piece in zip(blocks, details, pieces, strict=True)

@@ -3,7 +3,8 @@
 Twice:  E = Y - P M,  whitened by sqrt(v_Y), second moment over n pixels, eigenvalues w_k,
     gain_k = sqrt((w_k - 1 - c)^2 - 4 c) / w_k  above (1 + sqrt c)^2, 0 below, c = L/n
 (optimal shrinkage at the Marchenko-Pastur edge; 1 everywhere if the HSI is better than 45 dB),
-M <- M + up(shrunk E). Both passes are linear in E, so they are summed on the LR grid and go up once.
+M <- M + up(shrunk E). Both passes are linear in E, so they are summed on the LR grid and go up
+once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The detail of the MSI, Wiener-shrunk across its bands (A1 of `auto`; ours).
 
-    Lo = up(P Z),  D = Z - Lo,  q = D / sqrt(v_Z),  C(x) = Gaussian window of q q',  C = V diag(w) V'
-    Zd = Lo + (K q) sqrt(v_Z),  K = V diag(max(w - 1, 0) / w) V'
+    Lo = up(P Z),  D = Z - Lo,  q = D / sqrt(v_Z),  C(x) = Gaussian window of q q',  C = V diag(w)
+    V' Zd = Lo + (K q) sqrt(v_Z),  K = V diag(max(w - 1, 0) / w) V'
 White noise has w = 1 in every direction; what a window holds beyond it is kept in proportion. K is
 computed on every 4th HR pixel and interpolated bilinearly.
 """

@@ -1,7 +1,9 @@
-"""`hysure`: subspace and vector total variation by ADMM (Simoes, Bioucas-Dias, Almeida, Chanussot 2015).
+"""`hysure`: subspace and vector total variation by ADMM (Simoes, Bioucas-Dias, Almeida, Chanussot
+2015).
 
-E the leading right singular vectors of Y, X = C E', C (H, W, p). Blur B and differences are circular;
-LR pixel (i, j) is read at HR pixel (s i, s j). With V1 = BC, V2 = C, (V3, V4) = (Dh C, Dv C):
+E the leading right singular vectors of Y, X = C E', C (H, W, p). Blur B and differences are
+circular; LR pixel (i, j) is read at HR pixel (s i, s j). With V1 = BC, V2 = C, (V3, V4) = (Dh C,
+Dv C):
     C  = F^-1[(conj(B) F(V1+d1) + F(V2+d2) + conj(Dh) F(V3+d3) + conj(Dv) F(V4+d4))
               / (|B|^2 + |Dh|^2 + |Dv|^2 + 1)]
     V1 = (Y E + mu (BC - d1))/(1 + mu) where sampled, else BC - d1

@@ -1,10 +1,10 @@
 """The networks of ADASR and UDALN, as their code has them, and ours.
 
 SpaD (PSF): one Conv2d(1, 1, s, stride s, no bias), applied to every band; starts at 1/s^2.
-SpeD (SRF): per MSI band a weighting of the HSI bands of its range, divided by the sum of the weights
-(detached); starts as a Gaussian over the index, sigma 3.5 bands.
-SpeU (up): k = int(log2(L/l)) times [1x1 Conv2d (l 2^(i-1) -> l 2^i), LeakyReLU(0.2)], 1x1 Conv2d to L,
-a final LeakyReLU(0.2). A function of one MSI pixel: it does not see the HSI when it is used.
+SpeD (SRF): per MSI band a weighting of the HSI bands of its range, divided by the sum of the
+weights (detached); starts as a Gaussian over the index, sigma 3.5 bands.
+SpeU (up): k = int(log2(L/l)) times [1x1 Conv2d (l 2^(i-1) -> l 2^i), LeakyReLU(0.2)], 1x1 Conv2d
+to L, a final LeakyReLU(0.2). A function of one MSI pixel: it does not see the HSI when it is used.
 Shapes: B batch, L HSI bands, l MSI bands, s ratio.
 """
 

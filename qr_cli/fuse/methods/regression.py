@@ -267,8 +267,9 @@ def choose(pieces: Sequence[LowPiece], fitted: Global, noise: Noise) -> Choice:
 def blurred_local(a: Array, coef: Array, terms: Sequence[tuple], axes: tuple[Axis, Axis]) -> Array:
     """Return P(a(x) coef(x)) without an image of L bands on the HR grid.
 
-    `coef` is bilinear between LR pixels, so its part at LR pixel (i + di, j + dj) meets the features
-    weighted by PSF times bilinear hat: sums of l + 1 bands per neighbour, then one product.
+    `coef` is bilinear between LR pixels, so its part at LR pixel (i + di, j + dj) meets the
+    features weighted by PSF times bilinear hat: sums of l + 1 bands per neighbour, then one
+    product.
 
     Args:
         a: HR features (H, W, l + 1).

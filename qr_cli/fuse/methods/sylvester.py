@@ -1,12 +1,12 @@
 """`fuse`: a Gaussian prior and a Sylvester equation (Wei, Dobigeon, Tourneret 2015).
 
-Minimise |Y - E U B S|^2_{Ly} + |Z - A E U|^2_{Lz} + |U - mu|^2_{S} over U (p, N): E the leading right
-singular vectors of Y, mu = E' up(Y), S the covariance of E'Y, A = R', Ly and Lz the noise.
+Minimise |Y - E U B S|^2_{Ly} + |Z - A E U|^2_{Lz} + |U - mu|^2_{S} over U (p, N): E the leading
+right singular vectors of Y, mu = E' up(Y), S the covariance of E'Y, A = R', Ly and Lz the noise.
 
     C1 U + U (BS)(BS)^H = C3,   C1 = (E'Ly^-1 E)^-1 [(AE)'Lz^-1 AE + S^-1]
     C3 = (E'Ly^-1 E)^-1 [E'Ly^-1 Y (BS)^H + (AE)'Lz^-1 Z + S^-1 mu]
-    C1 = Q diag(lam) Q^-1,  d = s^2,  D = DFT of the blur,  c = DFT(Q^-1 C3);  per group of d aliases
-    u_a = (c_a - conj(D_a) (sum_b D_b c_b) / (lam d + sum_b |D_b|^2)) / lam
+    C1 = Q diag(lam) Q^-1,  d = s^2,  D = DFT of the blur,  c = DFT(Q^-1 C3);  per group of d
+    aliases u_a = (c_a - conj(D_a) (sum_b D_b c_b) / (lam d + sum_b |D_b|^2)) / lam
 Borders: the images are reflected by 2 s and cropped.
 """
 

@@ -1,9 +1,10 @@
-"""UDALN (Li, Zheng, Liu, Li, Jia 2022): the networks of ADASR in three stages, without an augmentor.
+"""UDALN (Li, Zheng, Liu, Li, Jia 2022): the networks of ADASR in three stages, without an
+augmentor.
 
 S1  L1(SpeD Y, SpaD Z), lr 1e-3        S2  L1(SpeU(SpaD Z), Y), lr 1e-3
 S3  all nets, lr 6e-5: S1 + S2 + L1(SpeD(SpeU Z), Z) + L1(SpaD(SpeU Z), Y)
-`constrained` (default; ours): PSF >= 0 with sum 1 and SRF >= 0 after every step. The original leaves
-the sum free, a gain error of 1.5 % in its runs.
+`constrained` (default; ours): PSF >= 0 with sum 1 and SRF >= 0 after every step. The original
+leaves the sum free, a gain error of 1.5 % in its runs.
 """
 
 from __future__ import annotations
