@@ -17,7 +17,7 @@ from qr_cli.geo.work import ANSWERED, Work
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # (right + 1) / (answered + 2) on the 377 problems the rules were written with: in-sample
-CONFIDENCE = {"verified": 0.99, "determined-by-options": 0.94}
+CONFIDENCE = {"verified": 0.993, "determined-by-options": 0.974}  # 144 of 144, 36 of 36
 
 
 def record(work: Work, *, mode: Mode, exact: bool, guess: bool) -> dict[str, Any]:
