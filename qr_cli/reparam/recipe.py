@@ -70,7 +70,7 @@ class Source(Section):
         str | None, Field(description="Entry of the file; default: state_dict, ..")
     ] = None
     ignore: Annotated[
-        tuple[str, ...], Field(description="Drop keys of the file that match: aux.*")
+        tuple[str, ...], Field(description="Drop keys of the file that match, as aux.*, ..")
     ] = ()
     input_size: Annotated[
         str | None, AfterValidator(_size), Field(description="C,H,W; default: the network's.")
