@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from qr_cli.engine.recipe import Recipe, Section, Seed
 from qr_cli.errors import UsageError
-from qr_cli.fuse.names import METHODS, near_method
+from qr_cli.fuse.names import near_method
 
 Quad = tuple[int, int, int, int]
 Two = tuple[int, int]
@@ -91,7 +91,7 @@ class Sensors(Section):
     psf: Annotated[
         str,
         AfterValidator(_psf),
-        Field(description="auto, gaussian, taps, block, official or FILE.npy."),
+        Field(description="One of auto, gaussian, taps, block, official, or FILE.npy."),
     ] = "auto"
     srf: Annotated[str | None, Field(description="Sensor name or FILE (.csv, .npy, .mat).")] = None
     srf_use: Annotated[
@@ -119,7 +119,7 @@ class Method(Section):
     method: Annotated[
         str,
         AfterValidator(_method),
-        Field(description=f"{', '.join(METHODS.entries)} or pkg.mod:Class."),
+        Field(description="A name of qr list methods, or pkg.mod:Class."),
     ] = "auto"
     back_projection: Annotated[int, Field(ge=0, le=10, description="Passes (auto, adasr).")] = 2
     clip: Annotated[

@@ -96,8 +96,10 @@ def fit_official(
     kind = recipe.adasr.augmentor
     if kind != "none":
         if kind == "official" and min(block.y.shape[:2]) < 17:
-            raise DataError(f"--augmentor: official needs 17 x 17 HSI pixels, got {block.y.shape[:2]}",
-                            hint="--augmentor adversarial")  # fmt: skip
+            raise DataError(
+                f"--augmentor: official needs 17 x 17 HSI pixels, got {block.y.shape[:2]}",
+                hint="--augmentor adversarial",
+            )
         with seeded(recipe.job.seed):
             nets["augmentor"] = AUGMENTORS[kind](block.y.shape[2])
     curves = {}
