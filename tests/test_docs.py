@@ -1,4 +1,4 @@
-"""The README's commands run, and print what stands there; the examples are executed."""
+"""The commands of README and docs run, and print what stands there; examples are executed."""
 
 import os
 import re
@@ -19,15 +19,17 @@ def is_static(command: str) -> bool:
 
 
 def sessions() -> list[tuple[str, str]]:
-    """Return (command, output) of every console block of the README."""
+    """Return (command, output) of every console block of README.md and docs/, each once."""
     found = []
-    for block in BLOCK.findall((ROOT / "README.md").read_text("utf-8")):
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for block in BLOCK.findall("\n".join(page.read_text("utf-8") for page in pages)):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
             while command.endswith("\\"):
                 more, _, output = output.partition("\n")
                 command = command[:-1] + more.strip()
-            found.append((command, output))
+            if (command, output) not in found:
+                found.append((command, output))
     return found
 
 
@@ -43,7 +45,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "command", [c for c, _ in sessions() if c.startswith("qr train") and not is_static(c)]
+    "command", [c for c, _ in sessions() if c.startswith("qr train attention") and not is_static(c)]
 )
 def test_a_training_command_of_the_readme_can_be_planned(command: str) -> None:
     from qr_cli.cli.app import run
