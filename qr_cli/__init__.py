@@ -10,7 +10,7 @@ Importing the package imports no torch; a name below is imported when it is firs
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from qr_cli import attention as attention
