@@ -74,11 +74,13 @@ class Value(NamedTuple):
 def write_report(
     folder: Path, *, title: str, lead: str, figures: Sequence[Plot],
     tables: Sequence[Table] = (), defaults: Mapping[str, Any] | None = None,
+    again: bool = True,
 ) -> Path:  # fmt: skip
     """Write `plots/<name>.png` and `report.html` of a run folder; return the page's path.
 
     `recipe.yaml`, `run.json` and `metrics.jsonl` are read from the folder; each may be missing.
-    With `defaults`, nested like `recipe.yaml`, the values that differ from them are marked.
+    With `defaults`, nested like `recipe.yaml`, the values that differ from them are marked. `again`:
+    whether the page says how to train the same once more.
     """
     run = json.loads(_text(folder / "run.json") or "{}")
     recipe = yaml.safe_load(_text(folder / "recipe.yaml")) or {}
@@ -97,7 +99,7 @@ def write_report(
         _section("Final figures", _final(_values(records)), _values(records)),
         *(_section(table.title, _table(table), table.rows) for table in tables),
         _section("Recipe", _recipe(recipe, defaults), recipe),
-        _section("Run again", _commands(task, folder), task and "runs" not in run),
+        _section("Run again", _commands(task, folder), again and task and "runs" not in run),
         _section("Facts", _pairs(flatten(run)), run),
     ]
     page = PAGE.format(title=_e(title), style=_style(), body="\n".join(filter(None, body)))

@@ -151,7 +151,7 @@ def scores_plot(theme: Theme, records: Sequence[Record]) -> Figure:
     sigmas = sorted({r["local_sigma_px"] for r in records if r["local_sigma_px"]})
     plain = next(r for r in records if not r["local_sigma_px"])
     axes.axhline(plain["loo_score_db"], color=theme.muted, linewidth=1, linestyle="--")
-    ends.append(End(1.0, plain["loo_score_db"], "no local part", theme.muted))
+    ends.append(End(1.0, plain["loo_score_db"], "none", theme.muted))
     for index, sigma in enumerate(sigmas):
         rows = [r for r in records if r["local_sigma_px"] == sigma]
         color = theme.colors[index % len(theme.colors)]
@@ -265,7 +265,7 @@ def fusion_plots(fusion: Fusion, preview: Preview) -> list[Plot]:
     if len(candidates) > 1:
         plots.append(
             Plot("scores", "Held-out LR pixels choose the local part",
-                 "Leave-one-out score of every candidate; ring: chosen.",
+                 "Leave-one-out score of every candidate; ring: chosen; dashed: no local part.",
                  lambda theme: scores_plot(theme, candidates)))  # fmt: skip
     if fusion.bands and "r2_loo" in fusion.bands[0]:
         plots.append(

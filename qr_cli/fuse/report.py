@@ -33,6 +33,7 @@ def write(fusion: Fusion, written: Written, folder: Path) -> Path:
         figures=figures,
         tables=_tables(fusion, written),
         defaults=Fuse.model_validate({}).model_dump(mode="json"),
+        again=False,
     )
 
 

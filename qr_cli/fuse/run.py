@@ -97,6 +97,7 @@ def fuse_files(
             if recipe.output.quicklook:
                 report.quicklook(fusion, written.preview, path.with_suffix(".png"))
             if recipe.output.report:
+                run.facts(status="done")
                 report.write(fusion, written, run.path)
     return written.record
 
