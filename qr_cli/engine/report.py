@@ -79,8 +79,8 @@ def write_report(
     """Write `plots/<name>.png` and `report.html` of a run folder; return the page's path.
 
     `recipe.yaml`, `run.json` and `metrics.jsonl` are read from the folder; each may be missing.
-    With `defaults`, nested like `recipe.yaml`, the values that differ from them are marked. `again`:
-    whether the page says how to train the same once more.
+    With `defaults`, nested like `recipe.yaml`, the values that differ from them are marked.
+    `again`: whether the page says how to train the same once more.
     """
     run = json.loads(_text(folder / "run.json") or "{}")
     recipe = yaml.safe_load(_text(folder / "recipe.yaml")) or {}
