@@ -24,9 +24,15 @@ _JOBS = {
         "qr_cli.attention.recipe:AttentionEval",
         "qr_cli.attention.evaluate:evaluate",
     ),
+    ("train", "handoff"): ("qr_cli.handoff.recipe:Handoff", "qr_cli.handoff.task:HandoffTask"),
+    ("eval", "handoff"): (
+        "qr_cli.handoff.eval_recipe:HandoffEval",
+        "qr_cli.handoff.evaluate:evaluate",
+    ),
 }
 _LOADERS = {
     "attention": "qr_cli.attention.load:load",
+    "handoff": "qr_cli.handoff.load:load",
     "reparam": "qr_cli.reparam.load:load",
 }
 
@@ -52,7 +58,7 @@ def run(
 
     Args:
         verb: "train" or "eval".
-        task: "attention".
+        task: "attention" or "handoff".
         recipe: a recipe file, run folder or shipped recipe to start from.
         resume: go on with the run of this name (train).
         overwrite: replace the run of this name (train).

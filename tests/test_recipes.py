@@ -21,15 +21,19 @@ CLASSES = {
     "attention": "qr_cli.attention.recipe:Attention",
     "reparam": "qr_cli.reparam.recipe:Reparam",
     "fuse": "qr_cli.fuse.recipe:Fuse",
+    "handoff": "qr_cli.handoff.recipe:Handoff",
 }
 EVALUATIONS = {
     "attention": "qr_cli.attention.recipe:AttentionEval",
     "fuse": "qr_cli.fuse.recipe:FuseEval",
+    "handoff": "qr_cli.handoff.eval_recipe:HandoffEval",
+    "ask": "qr_cli.handoff.ask_recipe:Ask",
 }
 COMMANDS = {
     "attention": ("qr train attention",),
     "reparam": ("qr reparam",),
     "fuse": ("qr fuse", "qr eval fuse"),
+    "handoff": ("qr train handoff",),
 }
 TRAINED = [file for file in FILES if file.parent.name == "attention"]
 CLASSES_OF = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "shapes": 10}
@@ -125,6 +129,13 @@ def test_the_defaults_are_valid_and_survive_yaml(target):
     recipe = kind.model_validate({})
     again = yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json")))
     assert kind.model_validate(again) == recipe
+
+
+def test_the_handoff_recipes_of_the_specification_are_there():
+    assert {file.stem for file in FILES if file.parent.name == "handoff"} >= {
+        *("makeup2-lr", "makeup2-gru", "makeup2-gru-cem", "makeup2-rssn-cem", "dbdc3-en"),
+        *("makeup2-cem-released", "clothing-lr", "clothing-dami-cem", "bert-folder"),
+    }
 
 
 def attention_recipe(name: str) -> Attention:

@@ -22,9 +22,7 @@ app = lazy_app(
         "fuse": Stub("qr_cli.cli.fuse:app", "Fuse hyperspectral with multispectral images.", _DO),
         "generate": Stub("qr_cli.cli.planned:generate", "Not yet: draw what a sentence says.", _DO),
         "solve-geo": Stub("qr_cli.cli.solve_geo:app", "Solve and prove plane geometry.", _DO),
-        "handoff": Stub(
-            "qr_cli.cli.planned:handoff", "Not yet: decide when a human takes over.", _DO
-        ),
+        "handoff": Stub("qr_cli.cli.handoff:app", "Decide when a human should take over.", _DO),
         "reparam": Stub(
             "qr_cli.cli.reparam:app", "Fold a network, prove that nothing changed.", _DO
         ),

@@ -8,6 +8,7 @@ app = lazy_app(
     {
         "geo": Stub("qr_cli.cli.data_geo:app", "Geometry: run programs, check proofs, convert."),
         "hsi": Stub("qr_cli.cli.data_hsi:app", "Hyperspectral images: simulate, look, convert."),
+        "mhch": Stub("qr_cli.cli.data_mhch:app", "Dialogues for handoff models."),
     },
     help="Make, convert and check data sets.",
 )

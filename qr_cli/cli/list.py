@@ -59,10 +59,17 @@ def _methods() -> Iterator[Row]:
         yield {"name": name, "summary": entry.summary}
 
 
+def _bases() -> Iterator[Row]:
+    from qr_cli.handoff.bases import HANDOFF_BASES
+
+    for name, entry in HANDOFF_BASES.all().items():
+        yield {"name": name, "summary": entry.summary}
+
+
 def _recipes() -> Iterator[Row]:
     from qr_cli.engine.resolve import shipped
 
-    for task in ("attention", "reparam", "fuse"):
+    for task in ("attention", "reparam", "fuse", "handoff"):
         for name, path in shipped(task).items():
             head = path.read_text("utf-8").splitlines()[0].lstrip("# ")
             yield {"name": name, "task": task, "summary": head}
@@ -92,6 +99,7 @@ KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
     "data": ("Data sources, for --data.", _data),
     "geo": ("Operators, reasons of proofs, families of problems.", _geo),
     "methods": ("Fusion methods, for qr fuse --method.", _methods),
+    "bases": ("Bases of handoff models, for --base.", _bases),
     "recipes": ("Shipped recipes, for --recipe.", _recipes),
 }
 _NUMBERS = {"parameters": "params", "start_gate": "gate"}  # columns of some kinds

@@ -25,4 +25,3 @@ def _planned(name: str) -> typer.Typer:
 
 
 generate = _planned("generate")
-handoff = _planned("handoff")

@@ -9,6 +9,7 @@ app = lazy_app(
         "attention": Stub(
             "qr_cli.cli.train_attention:app", "An image classifier with an attention module."
         ),
+        "handoff": Stub("qr_cli.cli.train_handoff:app", "When a human should take over."),
     },
     help="Train a model. Each run gets a folder with recipe, records, checkpoints and report.",
 )

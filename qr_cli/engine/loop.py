@@ -97,6 +97,8 @@ def fit(
     if resume:
         loop.restore()
     with interrupts() as asked:
+        if not parts.optimizers and not loop.progress.epoch:
+            loop.close_epoch(asked)
         while loop.goes_on():
             loop.train_epoch(asked)
             loop.close_epoch(asked)
@@ -122,8 +124,9 @@ class _Loop:
             name: accelerator.prepare(optimizer) for name, optimizer in parts.optimizers.items()
         }
         self.progress = Progress()
-        self.last_step = limits.last_step(len(parts.train))
-        self.epoch_record: Record = {}
+        self.epoch_steps = 0 if parts.train is None else len(parts.train)
+        self.last_step = limits.last_step(self.epoch_steps)
+        self.epoch_record: Record = {"event": "epoch", "epoch": 1, "step": 0}
 
     def restore(self) -> None:
         self.progress = checkpoint.load(
@@ -138,6 +141,7 @@ class _Loop:
 
     def train_epoch(self, asked: Callable[[], bool]) -> None:
         """Make the updates of one epoch that are not made yet."""
+        assert self.parts.train is not None, "optimisers need batches"
         progress, accelerator = self.progress, self.accelerator
         sums = EpochSums(accelerator, progress)
         for model in self.models.values():
@@ -218,7 +222,7 @@ class _Loop:
         progress.epoch_step += 1
         if self.averaged:
             self.averaged.update_parameters(self._bare("main"))
-        steps = len(self.parts.train)
+        steps = self.epoch_steps
         self.listener.tick(
             epoch=progress.epoch + 1, epochs=limits.epochs, step=progress.epoch_step, steps=steps
         )
@@ -282,9 +286,13 @@ class _Loop:
         log.debug("saved %s", path)
 
     def _emit(self, record: Record) -> None:
+        if self.run.phase:  # a tracker follows the main phase alone
+            record = {"event": record["event"], "phase": self.run.phase} | record
         self.run.record(record)
         if self.run.writes:
             self.listener.record(record)
+        if self.run.phase:
+            return
         numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
         self.accelerator.log(numbers, step=self.progress.step)
 

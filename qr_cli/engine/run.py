@@ -2,6 +2,7 @@
 
     recipe.yaml  run.json  metrics.jsonl  log.txt  plots/*.png  report.html
     checkpoints/epoch-0012/  latest.json  best.json
+    phases/<name>/           the same of each phase before the main one, where a task has any
 
 Only rank 0 writes. Files appear whole: a temporary sibling is written, then renamed.
 """
@@ -33,12 +34,20 @@ class RunFolder:
     Args:
         path: the folder.
         writes: whether this process is the one that writes.
+        phase: the phase it holds, for a folder inside a run's; empty for a run.
     """
 
-    def __init__(self, path: Path, *, writes: bool = True) -> None:
-        self.path, self.writes = path, writes
+    def __init__(self, path: Path, *, writes: bool = True, phase: str = "") -> None:
+        self.path, self.writes, self.phase = path, writes, phase
         self.checkpoints = path / "checkpoints"
         self._metrics = path / "metrics.jsonl"
+
+    def inner(self, phase: str) -> RunFolder:
+        """Return the folder of a phase before the main one: own records, own checkpoints."""
+        folder = RunFolder(self.path / "phases" / phase, writes=self.writes, phase=phase)
+        if self.writes:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
         """Raise where the folder must not be used; changes nothing but what `overwrite` allows.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from qr_cli.engine.loader import Loader
 
 if TYPE_CHECKING:
     from qr_cli.engine.report import Plot
+    from qr_cli.engine.run import RunFolder
 
 Models = Mapping[str, nn.Module]
 Record = dict[str, Any]
@@ -54,19 +55,20 @@ class Parts:
 
     Attributes:
         models: by name; one model is called "main".
-        optimizers: by name, as `Update.optimizer` names them.
-        train: the training batches.
+        optimizers: by name, as `Update.optimizer` names them. Without any, the models are finished
+            as they come (a closed-form fit): the loop evaluates and saves them as epoch 1.
+        train: the training batches; None where there is no optimiser.
         schedulers: by the name of their optimiser; stepped after each of its updates.
     """
 
     models: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
-    train: Loader
+    train: Loader | None
     schedulers: dict[str, LRScheduler] = field(default_factory=dict)
 
 
 class Task(Protocol):
-    """A job the loop can run; several phases are several `fit` calls of one task."""
+    """A job the loop can run; one that needs several `fit` calls is `Staged` too."""
 
     name: str
     unit: str  # what a sample is, in the plural: "images"
@@ -92,3 +94,24 @@ class Task(Protocol):
 
     def plots(self, records: Sequence[Record]) -> list[Plot]:
         """Return the figures of the report."""
+
+
+class Phase(Task, Protocol):
+    """A task that comes before the main one, in a folder of its own: ``phases/<name>``."""
+
+    epochs: int
+    clip_norm: float
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A task with phases before its own training, or with files beside its checkpoints."""
+
+    def phases(self, run: RunFolder) -> Iterator[Phase]:
+        """Yield each phase before; when the next one is asked for, its models are trained.
+
+        A phase that an earlier process finished is restored, not trained again.
+        """
+
+    def finish(self, run: RunFolder) -> None:
+        """Write what belongs beside the checkpoints; training is over."""

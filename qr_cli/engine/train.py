@@ -8,11 +8,12 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, set_seed
 
 from qr_cli import __version__
 from qr_cli.engine.accelerator import make_accelerator
@@ -21,10 +22,11 @@ from qr_cli.engine.recipe import TrainRecipe
 from qr_cli.engine.report import write_report
 from qr_cli.engine.run import RunFolder
 from qr_cli.engine.sync_bn import synchronize
-from qr_cli.engine.task import Record, Task
+from qr_cli.engine.task import Record, Staged, Task
 from qr_cli.errors import Interrupted
 
 log = logging.getLogger(__name__)
+_PHASE_SEED = 1_000_003  # between the seeds of phases
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,19 @@ def train(
     broadcast_object_list(resumed)
     if recipe.run.tracker != "none":
         accelerator.init_trackers(f"qr-{task.name}", config={"run": recipe.run_name})
+    limits = Limits(
+        **recipe.schedule.model_dump(include={"epochs", "max_steps", "ema", "patience"}),
+        **recipe.run.model_dump(include={"log_steps", "save_steps", "keep"}),
+        clip_norm=recipe.optim.clip_norm,
+    )
     facts = _facts(command, world, str(accelerator.device))
     facts |= getattr(task, "facts", dict)()  # what a task wants noted of its data; most do not
     with _log_to(run), _reported(run, task, recipe), _status(run, facts):
-        progress = fit(
-            task,
-            parts,
-            accelerator,
-            run,
-            listener,
-            Limits(
-                **recipe.schedule.model_dump(include={"epochs", "max_steps", "ema", "patience"}),
-                **recipe.run.model_dump(include={"log_steps", "save_steps", "keep"}),
-                clip_norm=recipe.optim.clip_norm,
-            ),
-            resume=resumed[0],
-        )
+        if isinstance(task, Staged):
+            _train_phases(task, accelerator, run, listener, limits, recipe.run.seed, resumed[0])
+        progress = fit(task, parts, accelerator, run, listener, limits, resume=resumed[0])
+        if isinstance(task, Staged):
+            task.finish(run)
         accelerator.end_training()
         epochs = [record for record in run.records() if record["event"] == "epoch"]
         result = {
@@ -114,6 +113,39 @@ def train(
             run.record(result)
             listener.record(result)
     return Finished(run.path, result)
+
+
+def _train_phases(
+    task: Staged,
+    accelerator: Accelerator,
+    run: RunFolder,
+    listener: Listener,
+    limits: Limits,
+    seed: int,
+    resume: bool,
+) -> None:
+    """Train what comes before the main phase; each phase draws from a seed of its own.
+
+    So the main phase starts from the same random state whether phases were trained or restored.
+    """
+    rank, world = accelerator.process_index, accelerator.num_processes
+    number = 0
+    for number, phase in enumerate(task.phases(run), start=1):
+        set_seed(seed + rank + _PHASE_SEED * number)
+        own = replace(
+            limits,
+            epochs=phase.epochs,
+            max_steps=None,
+            patience=0,
+            ema=0.0,
+            keep=1,
+            clip_norm=phase.clip_norm,
+        )
+        parts = phase.parts(rank=rank, world=world)
+        fit(phase, parts, accelerator, run.inner(phase.name), listener, own, resume=resume)
+        accelerator.free_memory()  # or the next phase's checkpoints would hold these models too
+    if number:
+        set_seed(seed + rank + _PHASE_SEED * (number + 1))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from qr_cli.attention.names import MODULES, SOURCES
 from qr_cli.cli.app import app
 from qr_cli.cli.list import KINDS
 
-PLANNED = ("fuse", "generate", "handoff", "reparam")
+PLANNED = ("generate",)
 
 
 def weights_of(run) -> str:

@@ -1,0 +1,79 @@
+"""`qr data mhch VERB`: dialogues for handoff models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qr_cli.cli.lazy import SETTINGS, Command, LazyGroup
+from qr_cli.cli.output import out
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.", metavar=" ")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the path.", metavar=" ")]
+Over = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.", metavar=" ")]
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, help="Dialogues for handoff models.", **SETTINGS
+)
+
+
+@app.command(
+    cls=Command,
+    help="Convert a published corpus to JSON lines; pickles are read without running them.",
+    epilog="[bold]Examples[/bold]\n\n  qr data mhch convert makeup.pkl -o makeup.jsonl"
+    "\n\n  qr data mhch convert dbdc3/ -o dbdc3.jsonl --from dbdc3",
+)
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="File or folder.")],
+    target: Annotated[
+        str, typer.Option("--out", "-o", help="File to write; a vocabulary: folder.", metavar="OUT")
+    ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--from", help="auto, mhch, dami, ssa, cmhch, dbdc3 or vocab.", metavar="NAME"
+        ),
+    ] = "auto",
+    overwrite: Over = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert."""
+    out.configure(as_json=json, quiet=quiet)
+    out.route_logs()
+    from qr_cli.handoff.convert import convert as run
+    from qr_cli.handoff.convert import rows
+
+    record = run(source, target, kind=kind, overwrite=overwrite)
+    out.record(record)
+    out.table("converted", ["", "value>"], rows(record))
+    out.value(record["file"])
+
+
+@app.command(
+    cls=Command,
+    help="Count dialogues, turns, labels and duplicates of a file.",
+    epilog="[bold]Examples[/bold]\n\n  qr data mhch stats my.jsonl"
+    "\n\n  qr data mhch stats train.jsonl --against dev.jsonl",
+)
+def stats(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="Dialogues, JSON lines.")],
+    against: Annotated[
+        str | None, typer.Option(help="Also list what stands in this file too.", metavar="FILE")
+    ] = None,
+    label_base: Annotated[
+        str, typer.Option(help="What labels start at: auto, 0 or 1.", metavar="NAME")
+    ] = "auto",
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count."""
+    out.configure(as_json=json, quiet=quiet)
+    out.route_logs()
+    from qr_cli.handoff.convert import rows
+    from qr_cli.handoff.convert import stats as count
+
+    record = count(source, against=against, label_base=label_base)
+    out.record(record)
+    out.table(source, ["", "value>"], rows(record))
+    out.value(str(record["dialogues"]))
