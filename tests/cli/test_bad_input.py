@@ -44,7 +44,7 @@ CALLS = [
     Row("train atention", 2, "no such command 'atention' (did you", "qr train --help"),
     Row("train attention extra", 2, "unexpected argument: extra", "qr train attention --help"),
     Row("train attention --lr", 2, "'--lr' requires an argument", "qr train attention --help"),
-    Row("list modles", 2, "no such command 'modles' (did you mean 'modules'?)", "qr list --help"),
+    Row("list archz", 2, "no such command 'archz' (did you mean 'archs'?)", "qr list --help"),
     Row("train attention --module sse", 2, "unknown attention module 'sse' (did", "--module se"),
     Row("train attention --module sem(se", 2, "expected ',' or ')'", "--module se"),
     Row("train attention --module lsas(spem)", 2, "spem has no single pre-sigmoid", "--module"),
@@ -124,7 +124,12 @@ CALLS = [
     # machine
     Row("train attention --device cuda", 5, "--device: cuda is not available here", "--device cpu"),
     Row("train attention --precision fp16", 5, "--precision: fp16 needs a GPU", "--precision bf16"),
-    Row("fuse x y --z", 5, "qr fuse is not part of this version yet", "qr train attention --help"),
+    Row(
+        "generate x y --z",
+        5,
+        "qr generate is not part of this version yet",
+        "qr train attention --help",
+    ),
 ]
 
 
