@@ -4,7 +4,7 @@
 set -eu
 cube=$1 ratio=$2 sensor=$3
 shift 3
-qr data hsi simulate --cube "$cube" --ratio "$ratio" --srf "$sensor" --snr 35,40 --out pair --quiet
+qr data hsi simulate --cube "$cube" --ratio "$ratio" --srf "$sensor" --snr 35,40 --out pair --quiet >/dev/null
 for method; do
     printf '{"id": "%s", "hsi": "pair/hsi.npz", "msi": "pair/msi.npz", "out": "%s.npz", "method": "%s"}\n' \
         "$method" "$method" "$method"

@@ -35,12 +35,13 @@ def sessions() -> list[tuple[str, str]]:
 
 def environment(tmp_path: Path) -> dict[str, str]:
     """Return an environment in which `qr` is this checkout's."""
-    program = tmp_path / "bin" / "qr"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m qr_cli "$@"\n')
-    program.chmod(0o755)
-    (program.parent / "python3").symlink_to(sys.executable)
-    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, words in (("qr", " -m qr_cli"), ("python3", "")):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{words} "$@"\n')
+        program.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
