@@ -8,10 +8,12 @@ other bands. Quiet patches bias both down, texture up; near 40 dB the two cancel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from qr_cli.fuse.block import Block
 from qr_cli.fuse.grid import Array
@@ -20,6 +22,7 @@ SHARES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of patches, the quietest first
 LEAST = 6  # smallest eigenvalues that are averaged; windows per feature
 DOUBTED_DB = 38.0  # below it the variance is doubled
 MOST = 200_000  # windows
+AT_ONCE = 10_000  # windows in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,74 +95,77 @@ def hsi_variance(y: Array) -> Array:
 
 def msi_variance(blocks: Sequence[Block], power: Array) -> Array:
     """Return the noise variance of each MSI band; `power` is the mean square of each band."""
-    patches = _windows(blocks, 5, MOST // len(blocks))
-    windows = _windows(blocks, 3, MOST // len(blocks))
-    if not len(patches) or not len(windows):
+    windows = _windows(blocks, 3, slice(None))
+    if not len(windows):
         return power * 1e-8
-    bounds = np.minimum(_patch_bound(patches), _neighbour_bound(windows))
+    bounds = np.empty(len(power))
+    for band in range(len(power)):
+        patches = _windows(blocks, 5, slice(band, band + 1))
+        if not len(patches):
+            return power * 1e-8
+        bounds[band] = min(_patch_bound(patches), _neighbour_bound(windows, band))
     doubted = _decibels(power / np.maximum(bounds, 1e-300)) < DOUBTED_DB
     return np.where(doubted, 2 * bounds, bounds)
 
 
-def _windows(blocks: Sequence[Block], size: int, most: int) -> Array:
-    """Return the windows without invalid pixels, (n, l, size, size), at most so many a block."""
+def _windows(blocks: Sequence[Block], size: int, bands: slice) -> Array:
+    """Return the windows without invalid pixels, flat, (n, bands size^2)."""
     found = []
     for block in blocks:
         if min(block.z.shape[:2]) < size:
             continue
-        views = np.lib.stride_tricks.sliding_window_view(block.z, (size, size), (0, 1))
-        whole = np.lib.stride_tricks.sliding_window_view(block.high, (size, size)).all((2, 3))
-        at = np.argwhere(whole)
+        views = sliding_window_view(block.z[..., bands], (size, size), (0, 1))
+        at = np.argwhere(sliding_window_view(block.high, (size, size)).all((2, 3)))
+        most = MOST // len(blocks)
         if len(at) > most:
             at = at[np.linspace(0, len(at) - 1, most).astype(np.intp)]
-        found.append(views[at[:, 0], at[:, 1]])
-    return np.concatenate(found) if found else np.empty((0,))
+        found.append(views[at[:, 0], at[:, 1]].reshape(len(at), -1))
+    return np.concatenate(found) if found else np.empty((0, 0))
 
 
-def _quietest(spread: Array, least: int) -> list[np.ndarray]:
-    """Return the indices of the quietest shares of patches that hold at least so many."""
-    order = np.argsort(spread, kind="stable")
+def _quietest(
+    flat: Array, variance: Array, least: int
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield size and summed outer products, centred, of the quietest shares of windows.
+
+    Shares of fewer than `least` windows are left out, unless there is no other. A share holds the
+    one before it, so each window is met once.
+    """
+    order = np.argsort(variance, kind="stable")
     counts = [int(np.ceil(share * len(order))) for share in SHARES]
-    kept = [order[:count] for count in counts if count >= least]
-    return kept or [order]
+    counts = [count for count in counts if count >= least] or [len(order)]
+    size = flat.shape[1]
+    shift = flat[order[:AT_ONCE]].mean(0, dtype=np.float64)
+    total, gram = np.zeros(size), np.zeros((size, size))
+    done = 0
+    for count in counts:
+        while done < count:
+            values = flat[order[done : min(done + AT_ONCE, count)]] - shift
+            total += values.sum(0)
+            gram += values.T @ values
+            done += len(values)
+        yield count, gram - np.outer(total, total) / count
 
 
-def _patch_bound(patches: Array) -> Array:
+def _patch_bound(patches: Array) -> float:
     """Bound (a): mean of the 6 smallest eigenvalues of 5 x 5 patches."""
-    out = np.empty(patches.shape[1])
-    for band in range(patches.shape[1]):
-        flat = patches[:, band].reshape(len(patches), -1)
-        found = []
-        for chosen in _quietest(flat.var(1), 2 * flat.shape[1]):
-            part = flat[chosen] - flat[chosen].mean(0)
-            values = np.linalg.eigvalsh(part.T @ part / len(part))
-            found.append(max(float(values[:LEAST].mean()), 0.0))
-        out[band] = min(found)
-    return out
+    shares = _quietest(patches, patches.var(1), 2 * patches.shape[1])
+    return min(
+        max(float(np.linalg.eigvalsh(gram / count)[:LEAST].mean()), 0.0) for count, gram in shares
+    )
 
 
-def _neighbour_bound(windows: Array) -> Array:
+def _neighbour_bound(windows: Array, band: int) -> float:
     """Bound (b): the centre regressed on its neighbours and on the windows of other bands."""
-    count, bands = windows.shape[:2]
-    flat = windows.reshape(count, bands, 9)
-    out = np.empty(bands)
-    for band in range(bands):
-        own = flat[:, band, [0, 1, 2, 3, 5, 6, 7, 8]]
-        others = np.delete(flat, band, 1).reshape(count, -1)
-        features = np.concatenate([own, others], 1)
-        target = flat[:, band, 4]
-        found = []
-        for chosen in _quietest(flat[:, band].var(1), LEAST * (features.shape[1] + 1)):
-            found.append(_residual(features[chosen], target[chosen]))
-        out[band] = min(found)
-    return out
-
-
-def _residual(features: Array, target: Array) -> float:
-    """Return the residual variance of a regression with intercept."""
-    f, t = features - features.mean(0), target - target.mean()
-    gram = f.T @ f
-    size = len(gram)
-    gram[np.diag_indices(size)] += 1e-8 * np.trace(gram) / size + 1e-300
-    rest = t - f @ np.linalg.solve(gram, f.T @ t)
-    return float(rest @ rest) / max(len(t) - size - 1, 1)
+    variance = windows[:, 9 * band : 9 * band + 9].var(1)
+    target = 9 * band + 4
+    features = np.delete(np.arange(windows.shape[1]), target)
+    size = len(features)
+    found = []
+    for count, gram in _quietest(windows, variance, LEAST * (size + 1)):
+        inner, cross = gram[np.ix_(features, features)], gram[features, target]
+        ridge = 1e-8 * np.trace(inner) / size + 1e-300
+        w = np.linalg.solve(inner + ridge * np.eye(size), cross)
+        rest = gram[target, target] - 2 * w @ cross + w @ inner @ w
+        found.append(max(float(rest), 0.0) / max(count - size - 1, 1))
+    return min(found)

@@ -21,6 +21,7 @@ SRF_ROUGHNESS, TAP_ROUGHNESS = 1e-4, 1e-4
 ELIMINATION = 1e-6  # ridge of the SRF inside the fit of a Gaussian
 ROUNDS = 30  # of the alternation of taps and SRF
 FOLDS = 4
+ENOUGH = 6_000  # LR pixels for the four numbers of a Gaussian
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ class Pixels:
         """Return P Z at the pixels, (n, l)."""
         pairs = zip(self.blocks, self.masks, strict=True)
         return np.concatenate([block.blur(block.z, psf)[mask] for block, mask in pairs])
+
+    def first(self, least: int) -> Pixels:
+        """Return the pixels of the first blocks that hold at least so many, or all."""
+        count = np.cumsum([int(mask.sum()) for mask in self.masks])
+        blocks = int(np.searchsorted(count, least)) + 1
+        some = slice(int(count[min(blocks, len(count)) - 1]))
+        return Pixels(self.y[some], self.fold[some], self.masks[:blocks], self.blocks[:blocks])
 
 
 def pixels_of(blocks: Sequence[Block], widest: Psf) -> Pixels:
@@ -109,6 +117,8 @@ def fit_gaussian(
         shifted: whether the shift is fitted.
         start: log sigmas and shifts to start from.
     """
+    pixels = pixels.first(ENOUGH)
+    train = train[: len(pixels.y)]
     y = pixels.y[train]
     ratio = template.ratio
     left, values, _ = np.linalg.svd(y, full_matrices=False)
