@@ -285,28 +285,37 @@ def test_a_method_that_needs_too_much_memory_says_what_to_do(fuse_files):
     assert code == 5 and "--method auto" in err
 
 
-def test_tiles_of_any_size_give_the_same_image():
-    pair = made_pair(side=240, bands=8, snr=(35, 40))
-    z = pair.z.copy()
-    z[100:110, 200:215] = np.nan
-    hsi, msi = from_array(pair.y), from_array(z)
+def test_tiles_of_any_size_give_the_same_image(monkeypatch):
+    """A window of 2 LR pixels keeps the halo far smaller than the scene: tiles see a part only."""
+    from qr_cli.fuse.methods import regression
+    from qr_cli.fuse.methods.auto import Auto
+    from qr_cli.fuse.selftest import assembled
+
+    monkeypatch.setattr(regression, "SIGMAS", (2.0,))
+    pair = made_pair(side=480, bands=8, ratio=4, snr=(35, 40))
+    rows = 72
+    warp = np.linspace(0.8, 1.2, pair.y.shape[1])[:, None]  # what needs a local part
+    y, z = pair.y[: rows // 4] * warp, pair.z[:rows].copy()
+    z[30:36, 200:215] = np.nan
+    hsi, msi = from_array(y), from_array(z)
 
     def image(tile):
         recipe = Fuse.model_validate(
             {"sensors": {"psf": "official"}, "job": {"tile": tile, "threads": 2}}
         )
         fusion = fit(recipe, hsi, msi)
-        from qr_cli.fuse.selftest import assembled
-
+        assert fusion.fitted.choice.sigma == 2
         return assembled(fusion), fusion.fitted.margin
 
     whole, margin = image(1000)
-    assert margin < 70
-    for tile in (16,):
+    assert 16 + 2 * margin < y.shape[1]
+    for tile in (16, 23):
         tiles, _ = image(tile)
         assert np.array_equal(np.isnan(tiles), np.isnan(whole))
-        gap = np.nanmax(np.abs(tiles - whole)) / np.nanmax(whole)
-        assert gap < 1e-4
+        assert np.nanmax(np.abs(tiles - whole)) / np.nanmax(whole) < 1e-4
+    monkeypatch.setattr(Auto, "margin", 3)  # too small a halo must be seen
+    seams, _ = image(16)
+    assert np.nanmax(np.abs(seams - whole)) / np.nanmax(whole) > 1e-4
 
 
 def test_a_killed_process_leaves_no_output(tmp_path):
