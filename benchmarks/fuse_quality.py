@@ -187,12 +187,15 @@ def real(data: Path) -> None:
             ok = np.isfinite(image).all(-1)[inner]
             a, b = x[:side, :side][inner], np.nan_to_num(image[inner])
             shift = next(r for r in fusion.records if r["event"] == "registration")
-            d = metrics.d_lambda(np.where(ok[..., None], b, np.nan), low)
+            kept = np.where(ok[..., None], b, np.nan)
+            d = metrics.d_lambda(kept, low)
+            z_low = fusion.degradation.psf.apply(z[:side, :side], *[Axis(side // s, side, s)] * 2)
+            spatial = metrics.d_s(kept, low, z[:side, :side][inner], z_low)
             print(name, f"s={s} --register {mode}", method,
                   f"{metrics.psnr_db(a, b, valid=ok):.2f} / {metrics.sam_deg(a, b, valid=ok):.3f}",
                   f"shift {shift['shift_hr_px']} left {shift['remaining_hr_px']}",
                   f"consistency {fusion.sums.hsi_rel:.4f} {fusion.sums.msi_rel:.4f}",
-                  f"D_lambda {d:.4f}", flush=True)  # fmt: skip
+                  f"D_lambda {d:.4f} D_S {spatial:.4f}", flush=True)  # fmt: skip
 
 
 def stack(data: Path) -> None:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from qr_cli.engine.run import write_text
 from qr_cli.fuse.encode import Encoding, encoding
+from qr_cli.fuse.formats.geotiff import BLOCK
 from qr_cli.fuse.formats.write import Writer, open_writer
 from qr_cli.fuse.grid import Array
 from qr_cli.fuse.preview import Preview
+from qr_cli.fuse.scene import Scene
 from qr_cli.fuse.task import Fusion
 from qr_cli.fuse.tiling import Piece
 
@@ -54,7 +56,18 @@ def about(fusion: Fusion, how: Encoding) -> dict[str, Any]:
         "scale": how.scale if np.ndim(how.scale) else float(how.scale),
         "offset": how.offset if np.ndim(how.offset) else float(how.offset),
         "nodata": how.nodata if how.declared or np.isnan(how.nodata) else None,
+        "block": _block(fusion.scene, fusion.recipe.job.tile),
     }
+
+
+def _block(scene: Scene, side: int) -> int:
+    """Return the side of a GeoTIFF's blocks: one that tiles fill whole, so that none waits."""
+    whole = side * scene.rows.ratio
+    aligned = scene.rows.aligned and scene.columns.aligned
+    for block in range(512, 112, -16):
+        if aligned and whole % block == 0 and not any(start % block for start in scene.high_start):
+            return block
+    return BLOCK
 
 
 def write(
@@ -71,12 +84,13 @@ def write(
     facts = about(fusion, how)
     if part and facts["nodata"] is None:
         facts["nodata"] = how.nodata
-    writer = open_writer(path, shape, how.dtype, facts, compress=output.compress)
-    error = _error_writer(fusion, path)
     preview = Preview.of(fusion.scene)
     holes = part
     done = False
+    error = None
+    writer = open_writer(path, shape, how.dtype, facts, compress=output.compress)
     try:
+        error = _error_writer(fusion, path)
         if part and not isinstance(how.nodata, type(None)):
             _fill(writer, shape, how, fusion)
         for piece in fusion.pieces(extra=_uncertainty(fusion), tick=tick):

@@ -337,6 +337,75 @@ def test_a_killed_process_leaves_no_output(tmp_path):
     assert not Path("f.tif").exists() and not Path("f.json").exists()
 
 
+def test_ctrl_c_between_tiles_leaves_no_output(tmp_path):
+    generator = np.random.default_rng(0)
+    np.save("y.npy", generator.random((160, 160, 40), np.float32))
+    np.save("z.npy", generator.random((640, 640, 4), np.float32))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qr_cli", "fuse", "--hsi", "y.npy", "--msi", "z.npy", "--out",
+         "f.tif", "--psf", "official", "--tile", "16", "--threads", "1", "--no-report"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not list(Path().glob(".f.tif.*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in err
+    assert not list(Path().glob("*f.*"))
+
+
+def test_nodata_and_scale_of_the_hsi_are_kept(qr, files):
+    """Stored as uint16 with nodata 65535: a hole of the MSI comes out as that value."""
+    hsi, msi = files(nodata=65535)
+    with rasterio.open(msi, "r+") as file:
+        stored = file.read()
+        stored[:, 8:12, 8:20] = 65535
+        file.write(stored)
+    code, records, err = qr("fuse", "--hsi", hsi, "--msi", msi, "--out", "f.tif", "--no-report")
+    assert code == 0, err
+    with rasterio.open("f.tif") as made:
+        values = made.read()
+        assert made.nodata == 65535 and made.dtypes[0] == "uint16" and made.scales[0] == 1e-4
+    hole = (values == 65535).all(0)
+    assert hole[8:12, 8:20].all() and hole.sum() == 48
+
+
+def test_a_missing_package_names_the_extra(qr, files, monkeypatch):
+    hsi, msi = files()
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    code, _, err = qr("fuse", "--hsi", hsi, "--msi", msi, "--out", "f.tif", "--no-report")
+    assert code == 5 and "pip install 'qr-cli[fuse]'" in err
+
+
+def test_other_coordinate_systems_are_told_and_reprojected(qr, files, tmp_path):
+    hsi, msi = files()
+    other = tmp_path / "other.tif"
+    from rasterio.warp import Resampling, calculate_default_transform, reproject
+
+    with rasterio.open(hsi) as file:
+        values, place = file.read(), (file.crs, *file.shape[::-1], *file.bounds)
+        to = "EPSG:3857"
+        transform, width, height = calculate_default_transform(place[0], to, *place[1:])
+        moved = np.zeros((len(values), height, width), np.uint16)
+        reproject(values, moved, src_transform=file.transform, src_crs=file.crs,
+                  dst_transform=transform, dst_crs=to, resampling=Resampling.nearest)  # fmt: skip
+        facts = file.profile | {"crs": to, "transform": transform, "width": width,
+                                "height": height, "tiled": False, "nodata": 0}  # fmt: skip
+        for name in ("blockxsize", "blockysize"):
+            facts.pop(name, None)
+    with rasterio.open(other, "w", **facts) as file:
+        file.write(moved)
+        file.scales = [1e-4] * len(moved)
+    words = ("fuse", "--hsi", str(other), "--msi", msi, "--out", "f.tif", "--no-report")
+    code, _, err = qr(*words)
+    assert code == 3 and "different coordinate systems" in err and "--reproject hsi" in err
+    code, _, err = qr(*words, "--reproject", "hsi")
+    assert code == 0, err
+    with rasterio.open("f.tif") as made, rasterio.open(msi) as high:
+        assert made.crs == high.crs and made.res == high.res
+
+
 @pytest.mark.slow
 def test_two_processes_make_the_same_files_as_one(files):
     hsi, msi = files()

@@ -17,9 +17,11 @@ from qr_cli.fuse.raster import Array, Raster, Transform, Window, nanometres
 
 NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(nm|nanometers?|um|µm|micrometers?)", re.IGNORECASE)
 BLOCK = 256
+CACHE_MB = "128"
 
 
 def _rasterio() -> Any:
+    os.environ.setdefault("GDAL_CACHEMAX", CACHE_MB)  # else 5 % of the machine's memory
     try:
         import rasterio
     except ModuleNotFoundError as error:
@@ -201,11 +203,23 @@ class TiffWriter:
         self.hidden = path.with_name(f".{path.name}.{os.getpid()}.tif")
         if dtype.name not in rasterio.dtypes.dtype_rev and dtype.name != "bool":
             raise UsageError(f"--dtype: GeoTIFF holds no {dtype}", hint="--dtype float32")
+        self.file: Any = None
+        try:
+            self._open(shape, dtype, about, compress)
+        except BaseException:  # Ctrl-C while the file is begun
+            self.abandon()
+            raise
+
+    def _open(
+        self, shape: tuple[int, int, int], dtype: np.dtype, about: dict[str, Any], compress: str
+    ) -> None:
+        rasterio = _rasterio()
         rows, columns, bands = shape
         place = about.get("transform")
         extra = {} if compress == "none" else {"predictor": 3 if dtype.kind == "f" else 2}
         tiled = min(rows, columns) >= 16
-        side = {"blockxsize": BLOCK, "blockysize": BLOCK} if tiled else {}
+        block = about.get("block", BLOCK)
+        side = {"blockxsize": block, "blockysize": block} if tiled else {}
         with _quiet(rasterio):
             self.file = rasterio.open(
                 self.hidden, "w", driver="GTiff", height=rows, width=columns, count=bands,
@@ -250,5 +264,6 @@ class TiffWriter:
 
     def abandon(self) -> None:
         """Delete what was begun."""
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
         self.hidden.unlink(missing_ok=True)

@@ -57,7 +57,8 @@ def open_writer(
         path: its suffix decides.
         shape: rows, columns, bands.
         dtype: of the stored values.
-        about: transform, crs, wavelength_nm, fwhm_nm, scale, offset, nodata.
+        about: transform, crs, wavelength_nm, fwhm_nm, scale, offset, nodata, block (side of the
+            blocks of a GeoTIFF).
         compress: of GeoTIFF, "deflate" or "none".
     """
     suffix = path.suffix.lower()
