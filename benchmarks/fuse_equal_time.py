@@ -22,7 +22,7 @@ from qr_cli.fuse.recipe import Fuse
 from qr_cli.fuse.selftest import assembled
 
 SCENES = {"jasper_ridge": "sentinel2a-10", "samson": "worldview2"}
-TRIAL = ((3, 3), (3, 33))  # iterations of two short runs: their difference is stage 2 alone
+TRIALS = ((2, 20), (6, 20), (2, 120))  # iterations of short runs: differences are one stage alone
 STAGE_ONE = 0.2  # of the budget
 
 
@@ -53,9 +53,9 @@ def main() -> None:
     given = parser.parse_args()
     for name, sensor in SCENES.items():
         pair = pair_of(given.data, name, sensor, 5, None, None, 0)
-        short, long = (timed(pair, given.work, official(n))[1] for n in TRIAL)
-        second = max((long - short) / (TRIAL[1][1] - TRIAL[0][1]), 1e-3)
-        first = max((short - TRIAL[0][1] * second) / TRIAL[0][0], 1e-3)
+        base, more_one, more_two = (timed(pair, given.work, official(n))[1] for n in TRIALS)
+        first = max((more_one - base) / (TRIALS[1][0] - TRIALS[0][0]), 1e-3)
+        second = max((more_two - base) / (TRIALS[2][1] - TRIALS[0][1]), 1e-3)
         steps = (
             max(round(STAGE_ONE * given.budget / first), 4),
             max(round((1 - STAGE_ONE) * given.budget / second), 10),
