@@ -60,6 +60,12 @@ SYSTEMS = {
     "gru ema": {"cem": False, "ema": 0.99},
     "gru+cem ema": {"ema": 0.99},
 }
+# the same changes on lr, which has no randomness: a cheap and exact look at each
+SYSTEMS |= {
+    name.replace("gru", "lr", 1): {"base": "lr", **settings}
+    for name, settings in list(SYSTEMS.items())
+    if name.startswith(("gru+cem ", "gru customer"))
+}
 GROUPS = {
     "main": ["lr", "lr+cem", "gru", "gru+cem"],
     "bases": ["rssn", "rssn+cem", "dami", "dami+cem"],
@@ -67,6 +73,8 @@ GROUPS = {
     "tries": ["gru+cem customer proxy", "gru customer proxy", "gru+cem centred", "gru+cem senti .1",
               "gru+cem cost 0.3", "gru linear", "gru+cem linear", "gru+cem ema", "gru ema",
               "gru+cem beta 1"],
+    "lr tries": [name for name in SYSTEMS if name.startswith(("lr+cem ", "lr customer"))
+                 and "linear" not in name and "ema" not in name],
 }  # fmt: skip
 
 
@@ -367,7 +375,9 @@ def main():
     args = parser.parse_args()
     args.pairs = [
         (name, name.split("+cem")[0]) for name in SYSTEMS if name.endswith("+cem")
-    ] + [(name, "gru+cem") for name in SYSTEMS if name.startswith("gru+cem ")] + [
+    ] + [
+        (name, name.split("+")[0] + "+cem") for name in SYSTEMS if "+cem " in name
+    ] + [(name, "lr") for name in SYSTEMS if name.startswith("lr+cem ")] + [
         ("gru+cem linear", "gru linear"), ("gru+cem ema", "gru ema"),
         ("gru+cem customer proxy", "gru customer proxy"), ("gru+cem customer proxy", "gru"),
         ("gru+cem aux only", "gru"), ("gru+cem cost only", "gru"), ("gru+cem U only", "gru"),
