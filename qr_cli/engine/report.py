@@ -156,7 +156,9 @@ def _values(records: list[Record]) -> list[Value]:
     best = f"best epoch ({result.get('best_epoch')})"
     for key, raw in result.items():
         lead, _, metric = key.partition("_")
-        split = "val" if f"val_{metric}" in epoch and f"test_{metric}" not in epoch else "test"
+        split = metric.partition("_")[0]
+        if split not in SPLITS:
+            split = "val" if f"val_{metric}" in epoch and f"test_{metric}" not in epoch else "test"
         if lead == "best" and metric not in ("epoch", "selected_on"):
             values.append(Value("result", key, raw, f"{best}, {SPLITS[split]}, {chosen}, 1 seed"))
         elif lead == "last":

@@ -8,6 +8,7 @@ holds. Anything else is a `DataError` with the global's name and the offset; not
 from __future__ import annotations
 
 import pickle  # the one file that may: everything is whitelisted below
+import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
@@ -61,6 +62,7 @@ def load_pickle(path: Path, *, kind: str = "data") -> Any:
     except (
         *(pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError),
         *(AttributeError, UnicodeDecodeError, OverflowError, MemoryError, ImportError),
+        *(struct.error, AssertionError, RecursionError, SystemError, NotImplementedError),
     ) as error:
         raise DataError(f"{path}: damaged pickle at offset {source.offset} ({error})") from error
     _check_depth(value, path)
@@ -84,8 +86,23 @@ class _Source:
         return self._file.readline()
 
 
-class _Reader(pickle.Unpickler):
+_Base: Any = pickle._Unpickler  # in Python: the one in C allocates a memo of any size it is told
+
+
+class _Reader(_Base):
     """An unpickler that knows a handful of names."""
+
+    dispatch: dict[int, Any] = dict(_Base.dispatch)
+
+    def bytearray8(self) -> None:
+        """Read before anything is allocated: the size is whatever the pickle says."""
+        size = int.from_bytes(self.read(8), "little")
+        content = self.read(size)
+        if len(content) < size:
+            raise pickle.UnpicklingError(f"bytearray of {size:,} bytes")
+        self.append(bytearray(content))
+
+    dispatch[pickle.BYTEARRAY8[0]] = bytearray8
 
     def __init__(self, source: _Source, path: Path, kind: str) -> None:
         super().__init__(source)

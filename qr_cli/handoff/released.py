@@ -77,6 +77,9 @@ class ReleasedRSSN(RSSN):
         """(B, T, X), (B, T), (B, T) -> contexts that see the future."""
         turns, slots = x.shape[1], SLOTS["rssn"][0]
         x, role, mask = (_slots(v, slots) for v in (x, role, mask))
+        if self.inputs is not None:  # an empty slot holds the layer's answer to zeros
+            empty = torch.cat([torch.tanh(self.inputs.bias), x.new_zeros(512)])
+            x = torch.where(mask[..., None], x, empty)
         m, s = self.views(x, torch.tril(x @ x.transpose(1, 2), -1))
         customer = ((role == 1) & mask)[..., None]
         shared = torch.softmax((m @ s.transpose(1, 2)).masked_fill(~customer, FILL), -1) @ s

@@ -1,8 +1,11 @@
 """Pickles of containers and arrays read back equal; nothing else is ever called."""
 
+import contextlib
 import os
 import pickle
+import struct
 import subprocess
+import tracemalloc
 from collections import OrderedDict
 
 import numpy as np
@@ -80,6 +83,25 @@ def test_a_hostile_pickle_is_refused_and_does_nothing(name, tmp_path):
     with pytest.raises(DataError):
         load_pickle(path, kind="UniGeo")
     assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    "program",
+    {
+        "bytearray": b"\x96" + struct.pack("<Q", 2**36) + b"x",  # 64 GiB of zeros
+        "memo": b"]r\xff\xff\xff\x7f",  # place 2^31 of the memo
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_pickle_allocates_no_more_than_it_holds(program, tmp_path):
+    path = tmp_path / "big.pk"
+    path.write_bytes(b"\x80\x05" + program[1] + b".")
+    tracemalloc.start()
+    with contextlib.suppress(DataError):
+        load_pickle(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_the_message_names_the_global_and_where_it_stands(tmp_path):

@@ -106,6 +106,37 @@ def test_the_published_attention_does_look_ahead(kind):
     assert (whole[:10] - prefix).abs().max() > 1e-6
 
 
+@pytest.mark.parametrize("kind", ["rssn", "gate", "dami"])
+def test_what_was_published_equals_its_slow_version(kind):
+    torch.manual_seed(0)
+    if kind == "gate":
+        base = ReleasedRSSN(V, embed_dim=10, inputs=True)
+        torch.nn.init.normal_(base.inputs.bias)
+        net = ReleasedGate(base, prior=PRIOR, gate="off").double().eval()
+    else:
+        base = {"rssn": ReleasedRSSN, "dami": ReleasedDAMI}[kind](V, embed_dim=10)
+        net = CEM(base, prior=PRIOR, gate="off").double().eval()
+    if kind == "dami":
+        net.base.frequency.copy_(torch.linspace(0, 0.9, V))
+    (dialogue,) = draw([13])
+    w = slow.arrays(net.base)
+    sentences, roles = [s for s, _ in dialogue], [r for _, r in dialogue]
+    with torch.no_grad():
+        found = net(batch([dialogue]))
+    if kind == "dami":
+        np.testing.assert_allclose(
+            found.odds[0].numpy(), slow.released_dami(sentences, roles, w), atol=1e-10
+        )
+        return
+    expected = slow.released_rssn(sentences, roles, w, gate=kind == "gate")
+    np.testing.assert_allclose(found.local[0].numpy(), expected[1], atol=1e-10)
+    if kind == "gate":
+        np.testing.assert_allclose(found.gated[0].numpy(), expected[3], atol=1e-10)
+        assert (expected[3][np.array(roles) == 0] == 0).all()
+    else:
+        np.testing.assert_allclose(found.odds[0].numpy(), expected[0], atol=1e-10)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_batch_order_and_batch_size_change_nothing(kind):
     net = model(kind)

@@ -194,6 +194,7 @@ def hostile():
         "extension code": b"\x80\x02\x82\x01.",
         "truncated": pickle.dumps(list(range(50)))[:30],
         "giant prefix": b"\x80\x02" + b"\x8d" + struct.pack("<Q", 2**62) + b".",
+        "giant bytearray": b"\x80\x05\x96" + struct.pack("<Q", 2**36) + b".",
         "dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0bcore.records\x93.",
         "set": pickle.dumps({1, 2}),
         "deep": pickle.dumps(deep) * 2,

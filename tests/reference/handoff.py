@@ -162,6 +162,110 @@ def dami(sentences, roles, w, window=30, tags=52):
     return np.array(odds)
 
 
+FILL = float(-(2**32) + 1)  # what the published code writes where it masks
+
+
+def released_rssn(sentences, roles, w, *, gate=False, turns=50, tokens=64, heads=4):
+    """Return log-odds, user states, weights (and p~ with the gate) as RSSN's code computes them.
+
+    All `turns` x `tokens` slots take part: empty ones hold zeros; masks fill rows, not columns.
+    """
+    xs = []
+    for sentence in sentences:
+        words = [w["embedding.weight"][i] for i in sentence]
+        out, final = both_ways(words, w, "words", "lstm", 128)
+        out = [*out, *[np.zeros(256)] * (tokens - len(out))]
+        a = softmax([token_score(o, w, "attention") for o in out])
+        xs.append(np.concatenate([sum(p * o for p, o in zip(a, out, strict=True)), final]))
+    xs += [np.zeros(512)] * (turns - len(xs))
+    if gate:
+        xs = [np.concatenate([np.tanh(dense(x, w, "inputs")), x]) for x in xs]
+    roles = [*roles, *[None] * (turns - len(roles))]
+    rows = []
+    for t, x in enumerate(xs):
+        lags = [x @ xs[j] if j < t else 0.0 for j in range(turns)]
+        rows.append(np.concatenate([x, lags]))
+    ms = [relu(dense(r, w, "to_m")) for r in rows]
+    ss = [relu(dense(r, w, "to_s")) for r in rows]
+    place = softmax(np.arange(turns))
+    state, both, ys = (np.zeros(128), np.zeros(128)), [], []
+    for t in range(turns):
+        p = softmax([ms[t] @ ss[j] if roles[t] == 1 else FILL for j in range(turns)])
+        found = sum(v * ss[j] for j, v in enumerate(p))
+        state = lstm_step(
+            relu(dense(np.concatenate([found, ms[t]]), w, "share")), state, w, "turns"
+        )
+        both.append(dense(state[0], w, "head"))
+        real = roles[t] is not None
+        p = softmax([ss[t] @ ms[j] * place[t] if real else FILL for j in range(turns)])
+        other = sum(v * ms[j] for j, v in enumerate(p))
+        ys.append(layer_norm(ss[t] + other, w, "norm", 1e-8))
+    keys = [dense(y, w, "block.key") for y in ys]
+    values = [dense(y, w, "block.value") for y in ys]
+    local, weight = [], []
+    for t in range(turns):
+        query, parts = dense(ys[t], w, "block.query"), []
+        for head in range(heads):
+            cut = slice(64 * head, 64 * head + 64)
+            a = softmax([query[cut] @ key[cut] / 8 for key in keys])
+            parts.append(sum(v * value[cut] for v, value in zip(a, values, strict=True)))
+        y = layer_norm(ys[t] + np.concatenate(parts), w, "block.norm", 1e-8)
+        f = layer_norm(y + dense(relu(dense(y, w, "block.widen")), w, "block.narrow"), w,
+                       "block.last_norm", 1e-8)  # fmt: skip
+        local.append(softmax(dense(f, w, "local")))
+        weight.append(token_score(f, w, "weight"))
+    n = len(sentences)
+    odds = np.array([o[1] - o[0] for o in both[:n]])
+    if not gate:
+        return odds, np.array(local[:n]), np.array(weight[:n])
+    share = softmax([e if r == 1 else FILL for e, r in zip(weight, roles, strict=True)])
+    gated = [
+        softmax(both[t]) * share[t] * local[t][[0, 2]] if roles[t] == 1 else np.zeros(2)
+        for t in range(n)
+    ]
+    return odds, np.array(local[:n]), np.array(weight[:n]), np.array(gated)
+
+
+def released_dami(sentences, roles, w, *, turns=30, tokens=50, tags=52):
+    """Return log-odds as DAMI's code computes them, for data without tags or sentiment scores."""
+    width = w["embedding.weight"].shape[1]
+
+    def score(x, frequency, name):
+        return w[f"{name}.outer"] @ (np.tanh(dense(x, w, f"{name}.inner")) * (1 - frequency))
+
+    xs = []
+    for sentence, role in zip(sentences, roles, strict=True):
+        inputs = []
+        for place, i in enumerate(sentence):
+            angle = [place / 10000 ** ((k - k % 2) / width) for k in range(width)]
+            wave = [math.sin(a) if k % 2 == 0 else math.cos(a) for k, a in enumerate(angle)]
+            inputs.append(np.concatenate([w["embedding.weight"][i], wave, np.zeros(tags)]))
+        out, final = both_ways(inputs, w, "words", "lstm", 128)
+        name = "customer" if role == 1 else "agent"
+        s = [score(x, w["frequency"][i], name) for x, i in zip(inputs, sentence, strict=True)]
+        blank = np.zeros(len(inputs[0]))
+        s += [score(blank, 0.0, name)] * (tokens - len(s))
+        own = softmax(s if role == 1 else relu(np.array(s)))
+        other = softmax([FILL] * tokens)  # the other role's attention is masked everywhere
+        out = [*out, *[np.zeros(256)] * (tokens - len(out))]
+        c = sum(p * o for p, o in zip(own + other, out, strict=True))
+        xs.append(np.concatenate([c, final, [0.0]]))
+    xs += [np.zeros(513)] * (turns - len(xs))
+    state, vs = (np.zeros(128), np.zeros(128)), []
+    for t, x in enumerate(xs):
+        lags = [x @ xs[j] if j < t else 0.0 for j in range(turns)]
+        state = lstm_step(relu(dense(np.concatenate([x, lags]), w, "match")), state, w, "turns")
+        vs.append(state[0])
+    odds = []
+    for t in range(len(sentences)):
+        row = [vs[t] @ w["relate"] @ vs[j] if j <= t else 0.0 for j in range(turns)]
+        mean = sum(p * v for p, v in zip(softmax(row), vs, strict=True))
+        g = relu(dense(np.concatenate([mean, vs[t]]), w, "infer"))
+        o = dense(g, w, "head")
+        odds.append(o[1] - o[0])
+    return np.array(odds)
+
+
 def cem(d, local, weight, roles, *, prior, kappa, beta):
     """Return corrected log-odds, running states and n of one dialogue."""
     mass, total = np.zeros(3), 0.0

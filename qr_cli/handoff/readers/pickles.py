@@ -18,7 +18,7 @@ import math
 import re
 import struct
 from pathlib import Path
-from pickle import BUILD, UnpicklingError, _Unpickler
+from pickle import BUILD, BYTEARRAY8, UnpicklingError, _Unpickler
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,12 @@ class Reader(_Base):
         self.load_build()
 
     dispatch[BUILD[0]] = build
+
+    def bytearray8(self) -> None:
+        """Refuse: the size it names is allocated before anything is read."""
+        raise DataError("the pickle holds a bytearray", hint=_HINT)
+
+    dispatch[BYTEARRAY8[0]] = bytearray8
 
 
 def load_pickles(path: Path, count: int | None, *, vocabulary: bool = False) -> list[Any]:
