@@ -84,6 +84,7 @@ def test_a_python_example_runs(script: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_modules_are_compared_by_a_shell_pipeline(tmp_path: Path) -> None:
     shown = subprocess.run(
         [ROOT / "examples" / "compare_modules.sh", "runs", "smoke", "0,1", "none", "lsas"],
@@ -113,6 +114,7 @@ def test_a_module_of_ones_own_is_trained_and_evaluated(tmp_path: Path) -> None:
     subprocess.run(["qr", "eval", "attention", folder], env=env, cwd=tmp_path, check=True)
 
 
+@pytest.mark.slow
 def test_asr_is_trained_folded_and_loaded_by_torchvision(tmp_path: Path) -> None:
     shown = subprocess.run(
         [ROOT / "examples" / "asr_to_torchvision.sh"],
