@@ -204,11 +204,13 @@ class TiffWriter:
         if dtype.name not in rasterio.dtypes.dtype_rev and dtype.name != "bool":
             raise UsageError(f"--dtype: GeoTIFF holds no {dtype}", hint="--dtype float32")
         self.file: Any = None
+        begun = False
         try:
             self._open(shape, dtype, about, compress)
-        except BaseException:  # Ctrl-C while the file is begun
-            self.abandon()
-            raise
+            begun = True
+        finally:
+            if not begun:  # Ctrl-C while GDAL makes the file
+                self.abandon()
 
     def _open(
         self, shape: tuple[int, int, int], dtype: np.dtype, about: dict[str, Any], compress: str
