@@ -138,9 +138,7 @@ def _read_clauses(text: str) -> tuple[list[Given], list[str]]:
     givens: list[Given] = []
     strange: list[str] = []
     rest = text.strip()
-    while rest := re.sub(
-        r"^(?:[\s.,;:]|(?:and|given|that|if|let|then|in|where)\b)+", "", rest, flags=re.I
-    ):
+    while rest := _FILLER.sub("", rest):
         for pattern, make in _FORMS:
             if found := pattern.match(rest):
                 givens += make(found)
@@ -235,6 +233,9 @@ def _isosceles(found: re.Match[str]) -> list[Given]:
     return [Given("fact", found[0].strip(), _statement(found["l"], "≅", found["r"]))]
 
 
+_FILLER = re.compile(  # IN and IF are segments
+    r"^(?:[\s.,;:]|(?:(?i:and|given|that|let|then|where|suppose|assume)|[Ii]n|[Ii]f)\b)+"
+)
 _Form = tuple[re.Pattern[str], Callable[[re.Match[str]], list[Given]]]
 _FORMS: tuple[_Form, ...] = tuple(
     (re.compile(pattern, re.IGNORECASE if words else 0), make)

@@ -1,0 +1,351 @@
+"""Proofs: a schema says figure, givens and steps in letters of its own; this makes the sample.
+
+Canonical writing: segments, outer letters and first triangles alphabetical, second triangles by
+correspondence; the smaller operand first, except in the last step, which is worded as the goal;
+neighbouring steps of one reason that do not use each other in alphabetical order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+from qr_cli.geo.checker import check
+from qr_cli.geo.givens import Given, ProofProblem, read_problem
+from qr_cli.geo.proof import (
+    SIGNS,
+    Element,
+    Relation,
+    Statement,
+    Step,
+    Term,
+    angle,
+    normal,
+    parse_element,
+    segment,
+    triangle,
+    write_proof,
+)
+from qr_cli.geo.records import Problem
+from qr_cli.geo.synth.calculation import finished
+from qr_cli.geo.synth.dice import Dice
+from qr_cli.geo.synth.family import Family, Sample, Unsound
+from qr_cli.geo.synth.figures import Figure, cross
+from qr_cli.geo.synth.phrases import PROOF_PHRASES, letters, proof_text, spaced
+
+_SIGNS: dict[str, Relation] = {sign: name for name, sign in SIGNS.items()}  # type: ignore[misc]
+_WORDED = {"midpoint": "mid", "bisects": "bis", "supplementary": "sup"}
+Names = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A kind of proof.
+
+    Attributes:
+        category: parallel, triangle, quadrilateral, congruent, similarity or proportions.
+        figure: draws it, with the schema's letters.
+        givens: "AB≅CD", "∠A≅∠C", "AB∥CD", "AB⟂CD", "AB/CD=EF/GH", "M mid AB", "AC bis ∠BAD",
+            "ABC equi", "∠A sup ∠B".
+        steps: "22 ∠BAC≅∠DCA"; the last may have several conclusions, "6 BC≅DA|∠B≅∠D".
+        tail: what the goal ends with.
+    """
+
+    category: str
+    figure: Callable[[Dice], Figure]
+    givens: tuple[str, ...]
+    steps: tuple[str, ...]
+    tail: str = ""
+
+    @property
+    def reasons(self) -> str:
+        """The numbers of its reasons, in order."""
+        return "-".join(step.split()[0] for step in self.steps)
+
+    @cached_property
+    def parsed_givens(self) -> tuple[Given, ...]:
+        """The givens, in the schema's letters."""
+        return tuple(map(_given, self.givens))
+
+    @cached_property
+    def parsed_steps(self) -> tuple[tuple[int, tuple[Statement, ...]], ...]:
+        """Reason and possible conclusions of every step, in the schema's letters."""
+        rows = (step.split(" ", 1) for step in self.steps)
+        return tuple((int(r), tuple(map(_statement, text.split("|")))) for r, text in rows)
+
+    @cached_property
+    def collinear(self) -> tuple[tuple[str, str, str], ...]:
+        """The triples of points that lie on a line in every figure, the middle one second."""
+        at = self.figure(Dice(np.random.default_rng(0))).points
+        found = []
+        for triple in combinations([p for p in at if p.isupper()], 3):
+            a, m, b = sorted(triple, key=lambda p: at[p].real + 1e-3 * at[p].imag)
+            u, v = at[m] - at[a], at[b] - at[a]
+            if abs(cross(u, v)) <= 1e-7 * abs(u) * abs(v):
+                found.append((a, m, b))
+        return tuple(found)
+
+    @cached_property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """Stretches of steps with one reason that do not use each other."""
+        steps = [Step(r, statements[0]) for r, statements in self.parsed_steps]
+        at = self.figure(Dice(np.random.default_rng(0))).points
+        places = {p: (z.real, z.imag) for p, z in at.items()}
+        problem = ProofProblem(self.parsed_givens, steps[-1].statement, points=places)
+        uses = [set(step.uses) for step in check(problem, steps).steps]
+        found, start = [], 0
+        for i in range(1, len(steps) + 1):
+            last = i == len(steps) or steps[i].reason != steps[start].reason
+            if last or uses[i] & set(range(start, i)) or i == len(steps) - 1:
+                if i - start > 1:
+                    found.append((start, i))
+                start = i
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A family of proofs: the schemata that share their reasons."""
+
+    name: str
+    schemata: tuple[Schema, ...] = field(repr=False)
+
+    def family(self) -> Family:
+        """Return the family."""
+        return Family(self.name, "proof", PROOF_PHRASES, self.make)
+
+    def make(self, dice: Dice, split: str, reading: str | None = None) -> Sample:
+        """Return a checked sample."""
+        schema = dice.pick(self.schemata)
+        figure = schema.figure(dice)
+        roles = [p for p in figure.points if p.isupper()]
+        names = letters(dice, roles, split, shuffle=0.7)
+        steps = _written(dice, schema, names)
+        goal = steps[-1].statement
+        elements = _elements(steps)
+        if dice.chance(0.3):
+            elements = _with_surplus(dice, elements, figure, names)
+        elements = dice.shuffled(elements)
+        givens = [_renamed_given(given, names) for given in schema.parsed_givens]
+        phrase, text = proof_text(dice, self.name, split, givens, goal, schema.tail)
+        points = {names[p]: (figure.points[p].real, figure.points[p].imag) for p in roles}
+        collinear = tuple((names[a], names[m], names[b]) for a, m, b in schema.collinear)
+        problem = Problem(
+            id="", task="proving", text=text, slot_text=spaced(text), category=schema.category,
+            elements=tuple(map(_spelled, elements)), proof=write_proof(steps, elements),
+            collinear=collinear,
+        )  # fmt: skip
+        read = read_problem(text, elements=problem.elements, points=points, collinear=collinear)
+        verdict = check(read, steps)
+        if verdict.verdict != "verified" or read.not_understood:
+            raise Unsound(f"{self.name}: {text} {problem.proof} {problem.elements}: {verdict}")
+        mark(dice, figure, schema.parsed_givens)
+        return finished(dice, problem, figure, names, self.name, phrase)
+
+
+# reading the tables -----------------------------------------------------------------------------
+
+
+def _statement(text: str) -> Statement:
+    if "/" in text:
+        left, right = (tuple(map(parse_element, s.split("/"))) for s in text.split("="))
+        return Statement("ratio", left, right)
+    for sign, relation in _SIGNS.items():
+        if sign in text:
+            one, two = text.split(sign)
+            return Statement(relation, (parse_element(one),), (parse_element(two),))
+    left, right = (tuple(map(_term, side.split("+"))) for side in text.split("="))
+    return Statement("equal", left, right)
+
+
+def _term(text: str) -> Term:
+    return int(text) if text.isdigit() else parse_element(text)
+
+
+def _given(text: str) -> Given:
+    words = text.split()
+    if words[-1] == "equi":
+        return Given("equilateral", text, None, (parse_element("△" + words[0]),))
+    for kind, word in _WORDED.items():
+        if word in words:
+            one = Element("angle", (words[0],)) if kind == "midpoint" else parse_element(words[0])
+            return Given(kind, text, None, (one, parse_element(words[2])))  # type: ignore[arg-type]
+    return Given("fact", text, _statement(text))
+
+
+# writing ----------------------------------------------------------------------------------------
+
+
+def _named(term: Term, names: Names) -> Term:
+    if isinstance(term, int):
+        return term
+    points = tuple([names[p] for p in term.points])
+    return normal(Element(term.kind, points)) if term.kind != "triangle" else triangle(*points)
+
+
+def _key(term: Term) -> tuple[str, ...]:
+    return ("~",) if isinstance(term, int) else term.points
+
+
+def renamed(statement: Statement, names: Names) -> Statement:
+    """Return a statement with other letters, canonically written."""
+    relation, left, right = statement
+    one = tuple([_named(t, names) for t in left])
+    two = tuple([_named(t, names) for t in right])
+    if relation == "ratio":
+        ways = [(one, two), (two, one), (one[::-1], two[::-1]), (two[::-1], one[::-1])]
+        return Statement(relation, *min(ways, key=lambda w: [_key(t) for t in w[0] + w[1]]))
+    if isinstance(one[0], Element) and one[0].kind == "triangle":
+        ways = [_lined_up(one[0], two[0]), _lined_up(two[0], one[0])]
+        first, second = min(ways, key=lambda w: w[0].points)
+        return Statement(relation, (first,), (second,))
+    one, two = (tuple(sorted(side, key=_key)) for side in (one, two))
+    if (isinstance(two[0], int), len(two), list(map(_key, two))) < (
+        isinstance(one[0], int), len(one), list(map(_key, one)),
+    ):  # fmt: skip
+        one, two = two, one
+    return Statement(relation, one, two)
+
+
+def _lined_up(one: Term, two: Term) -> tuple[Element, Element]:
+    pairs = sorted(zip(one.points, two.points, strict=True))  # type: ignore[union-attr]
+    return triangle(*(a for a, _ in pairs)), triangle(*(b for _, b in pairs))
+
+
+def _written(dice: Dice, schema: Schema, names: Names) -> list[Step]:
+    rows = schema.parsed_steps
+    steps = [Step(r, renamed(statements[0], names)) for r, statements in rows[:-1]]
+    for start, end in schema.runs:
+        steps[start:end] = sorted(
+            steps[start:end], key=lambda s: [_key(t) for t in s.statement.left + s.statement.right]
+        )
+    reason, goals = rows[-1]
+    goal = renamed(dice.pick(goals), names)
+    if _turns(goal) and dice.chance(0.4):
+        goal = _turned(goal)
+    return [*steps, Step(reason, goal)]
+
+
+def _turns(goal: Statement) -> bool:
+    return not (goal.relation == "equal" or goal.relation == "ratio")
+
+
+def _turned(goal: Statement) -> Statement:
+    """Return a goal with its sides exchanged; a first triangle stays alphabetical."""
+    one, two = goal.right[0], goal.left[0]
+    if isinstance(one, Element) and one.kind == "triangle":
+        first, second = _lined_up(one, two)
+        return Statement(goal.relation, (first,), (second,))
+    return Statement(goal.relation, (one,), (two,))
+
+
+def _renamed_given(given: Given, names: Names) -> Given:
+    if given.statement:
+        return Given(given.kind, "", renamed(given.statement, names))
+    return Given(
+        given.kind,
+        "",
+        None,
+        tuple([_named(e, names) for e in given.elements]),  # type: ignore[misc]
+    )
+
+
+def _elements(steps: Sequence[Step]) -> list[Element]:
+    found = [
+        t for s in steps for t in s.statement.left + s.statement.right if isinstance(t, Element)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _with_surplus(
+    dice: Dice, elements: list[Element], figure: Figure, names: Names
+) -> list[Element]:
+    """Return the elements and one to three more that the proof does not need."""
+    known, more = {(e.kind, frozenset(e.points), e.vertex) for e in elements}, list(elements)
+    at = {names[p]: z for p, z in figure.points.items() if p.isupper()}
+    lines = [(names[a], names[b]) for a, b in figure.segments() if a in names and b in names]
+    for _ in range(1 + dice.below(3)):
+        kind = dice.pick(("segment", "angle", "triangle"))
+        one: Element | None = None
+        if kind == "segment":
+            one = segment(*dice.pick(lines))
+        else:
+            a, v, b = dice.shuffled(list(at))[:3]
+            u, w = at[a] - at[v], at[b] - at[v]
+            if abs(cross(u, w)) > 0.05 * abs(u) * abs(w):
+                one = angle(a, v, b) if kind == "angle" else triangle(*sorted((a, v, b)))
+        key = one and (one.kind, frozenset(one.points), one.vertex)
+        if one and key not in known and len(more) < 24:
+            if one.kind != "triangle" or all(
+                set(e.points) != set(one.points) for e in more if e.kind == "triangle"
+            ):
+                known.add(key)  # type: ignore[arg-type]
+                more.append(one)
+    return more
+
+
+def _spelled(element: Element) -> str:
+    sign = {"segment": "", "angle": "∠", "triangle": "△"}[element.kind]
+    if len(element.points) == 1:
+        return sign + element.points[0]
+    return f"{sign} {' '.join(element.points)}".strip()
+
+
+# marks ------------------------------------------------------------------------------------------
+
+
+def mark(dice: Dice, figure: Figure, givens: Sequence[Given]) -> None:
+    """Give a figure the marks of its givens, most of the time."""
+    if dice.chance(0.3):
+        return
+    sides = arcs = heads = 0
+    for given in givens:
+        if given.kind == "midpoint":
+            (m,), (a, b) = (e.points for e in given.elements)
+            sides += 1
+            figure.ticks |= {a + m: min(sides, 3), m + b: min(sides, 3)}
+        statement = given.statement
+        if statement is None or statement.relation == "ratio":
+            continue
+        one, two = statement.left[0], statement.right[0]
+        if isinstance(one, int) or isinstance(two, int):
+            continue
+        pair = ["".join(one.points), "".join(two.points)]
+        if statement.relation == "parallel":
+            heads += 1
+            figure.arrows |= dict.fromkeys(pair, min(heads, 2))
+        elif statement.relation == "vertical":
+            common = set(one.points) & set(two.points)
+            if len(common) == 1:
+                (v,) = common
+                figure.right += (pair[0].replace(v, "") + v + pair[1].replace(v, ""),)
+        elif one.kind == "segment":
+            sides += 1
+            figure.ticks |= dict.fromkeys(pair, min(sides, 3))
+        elif one.kind == "angle" and len(pair[0]) == len(pair[1]) == 3:
+            arcs += 1
+            figure.arcs |= dict.fromkeys(pair, "" if arcs == 1 else str(arcs))
+
+
+_TRIANGLES = re.compile(r"\d+ △")
+
+
+def families(schemata: Sequence[Schema]) -> list[Family]:
+    """Return the families of a table: its schemata by reasons, and those that stop a step before.
+
+    A schema that ends with a part of congruent triangles also proves the congruence itself.
+    """
+    groups: dict[str, list[Schema]] = {}
+    for schema in schemata:
+        groups.setdefault(schema.reasons, []).append(schema)
+    for schema in schemata:
+        if schema.steps[-1].startswith("6 ") and _TRIANGLES.match(schema.steps[-2]):
+            short = Schema(schema.category, schema.figure, schema.givens, schema.steps[:-1])
+            if short.reasons not in {s.reasons for s in schemata}:
+                groups.setdefault(short.reasons, []).append(short)
+    return [Proof(f"proof-{name}", tuple(rows)).family() for name, rows in groups.items()]
