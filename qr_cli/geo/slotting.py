@@ -29,7 +29,7 @@ _UNIT = re.compile(
     r"\s*(?P<unit>°|(?:nautical\s+miles?|miles?|met(?:er|re)s?|cm|mm|km|dm|m|inch(?:es)?|in|ft|feet|units?)"
     r"(?![A-Za-z])(?:\s*(?:\^\s*\{?\s*[23]\s*\}?|[²³]))?)"
 )
-_IN_WORDS = re.compile(r"\s+in\s+[A-Za-z△]")  # "5 in" is inches, "5 in triangle" is not
+_IN_WORDS = re.compile(r"\s+in\s+[A-Za-z△⊙]")  # "5 in" is inches, "5 in triangle" is not
 
 
 class Slot(NamedTuple):

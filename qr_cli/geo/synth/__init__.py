@@ -11,6 +11,7 @@ seed, the split and i only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, islice
@@ -23,12 +24,14 @@ from qr_cli.geo.synth.angles import ANGLES
 from qr_cli.geo.synth.areas import AREAS
 from qr_cli.geo.synth.circles import CIRCLES
 from qr_cli.geo.synth.diagram import DIAGRAMS
+from qr_cli.geo.synth.diagram import ROWS as DIAGRAM_ROWS
 from qr_cli.geo.synth.dice import Dice
 from qr_cli.geo.synth.family import Family, Sample
 from qr_cli.geo.synth.lengths import LENGTHS
-from qr_cli.geo.synth.phrases import SPLITS
+from qr_cli.geo.synth.phrases import SPLITS, fixed_words
 from qr_cli.geo.synth.proving import families as proof_families
 from qr_cli.geo.synth.schemata import SCHEMATA
+from qr_cli.geo.text import normalize
 
 _ALL = [row.family() for row in (*ANGLES, *CIRCLES, *LENGTHS, *AREAS)] + [
     *DIAGRAMS,
@@ -110,6 +113,15 @@ def make(
     return list(islice(stream(seed, split, mix, families, image, start), n))
 
 
+def words() -> tuple[str, ...]:
+    """Return every word that a text of any split may hold, in lower case and alphabetical order."""
+    texts = [fixed_words(), *(schema.tail for schema in SCHEMATA)]
+    for row in (*_ROWS, *DIAGRAM_ROWS):
+        texts += [*row.place, *row.asked, *(w for wordings in row.facts for w in wordings)]
+    plain = normalize(re.sub(r"\{.*?\}", " ", " ".join(texts)))
+    return tuple(sorted({w.lower() for w in re.findall(r"\b(?:[A-Z]?[a-z]+)\b", plain)}))
+
+
 def _mix(split: str, mix: Mapping[str, float] | None) -> Mapping[str, float]:
     return mix or (_DIAGRAM_MIX if split == "diagram" else MIX)
 
@@ -150,4 +162,4 @@ def _check(split: str, families: Sequence[str], kinds: Sequence[str] | Mapping[s
                 )
 
 
-__all__ = ["FAMILIES", "MIX", "SPLITS", "Family", "Sample", "draw_one", "make", "stream"]
+__all__ = ["FAMILIES", "MIX", "SPLITS", "Family", "Sample", "draw_one", "make", "stream", "words"]

@@ -1,13 +1,14 @@
 """Calculation problems: a table row says words, numbers, figure, program; this makes the sample.
 
-Quantities are x, y, z (degrees), a, b, c, d (lengths) or k (a bare number). The program is written
-with them; the order in which a text names them makes them N_0, N_1, ...
+Quantities are x, y, z (degrees), a, b, c (lengths), k (a bare number) or r (a right angle said as a
+number, which no program uses). The program is written with them; the order in which a text names
+them makes them N_0, N_1, ...
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qr_cli.geo.records import Problem
 from qr_cli.geo.synth import ink
@@ -25,10 +26,18 @@ from qr_cli.geo.synth.family import (
     written,
 )
 from qr_cli.geo.synth.figures import Figure, renamed
-from qr_cli.geo.synth.phrases import PHRASES, Wordings, filled, letters, relettered, sentence
+from qr_cli.geo.synth.phrases import (
+    PHRASES,
+    Wordings,
+    filled,
+    letters,
+    quantities_in,
+    relettered,
+    sentence,
+)
 from qr_cli.geo.text import normalize
 
-DEGREES = "xyzw"
+DEGREES = "xyzr"
 _ANGLE_SIGNS = ("°", "°", "°", "")
 _LENGTH_SIGNS = ("", "", "", " cm", " cm", "cm", " m")
 
@@ -88,7 +97,11 @@ class Calculation:
         if self.target and abs(measure(self.target, figure.points) - gold) > 1e-6 * max(1, gold):
             raise Unsound(f"{self.name}: {self.target} is not {gold} for {quantities}")
         _mark(dice, figure, self.claims)
-        return finished(dice, problem, figure, names, self.name, phrase)
+        bound = bindings(self.claims, quantities_in(text), names)
+        return finished(
+            dice, problem, figure, names, self.name, phrase,
+            bound=bound, target=called(self.target, names),
+        )  # fmt: skip
 
 
 def calculation_problem(
@@ -96,10 +109,11 @@ def calculation_problem(
 ) -> tuple[Problem, list[float], list[float]]:
     """Return the record, the values of its options and its numbers."""
     degree, unit = dice.pick(_ANGLE_SIGNS), dice.pick(_LENGTH_SIGNS)
-    signs = {"x": degree, "y": degree, "z": degree, "w": degree, "k": "", "n": ""}
-    printed = {name: f"{v:g}{signs.get(name, unit)}" for name, v in quantities.items()}
+    signs = {**dict.fromkeys(DEGREES, degree), "k": ""}
+    known = {**quantities, "r": 90.0}
+    printed = {name: f"{v:g}{signs.get(name, unit)}" for name, v in known.items()}
     raw, slotted, order = filled(text, printed)
-    numbers = [quantities[name] for name in order]
+    numbers = [known[name] for name in order]
     gold = value(row.program, quantities)
     top = 180.0 if row.category == "angle" else float("inf")
     values, label = options(dice, gold, [value(w, quantities) for w in row.wrong], top=top)
@@ -112,16 +126,34 @@ def calculation_problem(
     return problem, values, numbers
 
 
+def bindings(
+    claims: Sequence[str], order: Sequence[str], names: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return what each number of a text is the size of, "" where the figure shows no such thing."""
+    known = {two: one for one, sign, two in (c.partition("=") for c in claims) if len(two) == 1}
+    return tuple(called(known.get(name, ""), names) for name in order)
+
+
+def called(name: str, names: Mapping[str, str]) -> str:
+    """Return a segment as "A B", an angle as "angle A B C" or "angle 1"; "" for anything else."""
+    if name.isdigit():
+        return f"angle {name}"
+    if not name.isupper() or len(name) not in (2, 3):
+        return ""
+    return ("angle " if len(name) == 3 else "") + " ".join(names[p] for p in name)
+
+
 def finished(
     dice: Dice, problem: Problem, figure: Figure, names: Mapping[str, str], family: str,
-    phrase: int, reading: str | None = None, relation: int | None = None,
+    phrase: int, reading: str | None = None, relation: int | None = None, *,
+    bound: tuple[str, ...] = (), target: str = "",
 ) -> Sample:  # fmt: skip
     """Return the sample with its letters, coordinates and view; the picture is drawn later."""
     figure = renamed(figure, names)
     points = {k: (v.real, v.imag) for k, v in sorted(figure.points.items()) if k.isupper()}
-    problem.__dict__["points"] = points  # a record still in the making
     return Sample(
-        problem, family, phrase, reading, relation, None, figure, ink.view(figure, dice)
+        replace(problem, points=points), family, phrase, reading, relation, None, figure,
+        ink.view(figure, dice), bound, target,
     )  # fmt: skip
 
 

@@ -12,7 +12,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from qr_cli.geo.synth.calculation import Calculation, calculation_problem, finished
+from qr_cli.geo.synth.calculation import (
+    Calculation,
+    bindings,
+    calculation_problem,
+    called,
+    finished,
+)
 from qr_cli.geo.synth.dice import Dice
 from qr_cli.geo.synth.family import (
     Family,
@@ -29,10 +35,10 @@ from qr_cli.geo.synth.phrases import (
     PHRASES,
     Wordings,
     angle,
-    filled,
     length,
     letters,
     parallel,
+    quantities_in,
     relettered,
     sentence,
     the_angle,
@@ -101,11 +107,14 @@ class Diagram:
         ])  # fmt: skip
         gold = value(programs[chosen], quantities)
         label = next(i for i, v in enumerate(values) if abs(v - gold) < 1e-9)
-        order = tuple(filled(text, dict.fromkeys(quantities, ""))[2])
+        order = tuple(quantities_in(text))
         problem = replace(problem, label=label, program=written(programs[chosen], order))
         figure = self.figure(dice, relation, **quantities)
         self._check(problem, values, numbers, figure, quantities, gold)
-        return finished(dice, problem, figure, names, self.name, phrase, chosen, relation)
+        return finished(
+            dice, problem, figure, names, self.name, phrase, chosen, relation,
+            bound=bindings(self.claims, order, names), target=called(self.target, names),
+        )  # fmt: skip
 
     def _program(self, reading: str, quantities: dict[str, float]) -> str:
         """Return the program of a reading; of two lengths the longer one is the minuend."""
@@ -265,7 +274,7 @@ def _inner(d: Dice) -> dict[str, float]:
 
 _longer = {0: lambda q: q["b"] > q["a"], 1: lambda q: True, 2: lambda q: q["a"] > q["b"]}
 
-_ROWS = (
+ROWS = (
     Diagram(
         "which-parallel-angles", "angle", (),
         (parallel("AB", "CD"), ("line EF cuts AB and CD", "EF is a line that cuts AB and CD"),
@@ -331,4 +340,4 @@ _ROWS = (
         ("BC=a", "CD=b"), "BD", ("g_add a b g_half V_0", "g_double a", "g_double b"),
     ),
 )  # fmt: skip
-DIAGRAMS = tuple(row.family() for row in _ROWS)
+DIAGRAMS = tuple(row.family() for row in ROWS)

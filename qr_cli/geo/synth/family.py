@@ -42,6 +42,8 @@ class Sample:
         image: (112, 112) uint8, 0 ink to 255 white, or None when not asked for.
         figure: what is drawn.
         look: how it lies in its frame.
+        bound: what each number of a calculation is the size of, "angle A B C", "A B" or "".
+        target: what is asked for, in the same way.
     """
 
     problem: Problem
@@ -52,6 +54,8 @@ class Sample:
     image: np.ndarray | None
     figure: Figure = field(repr=False, compare=False)
     look: ink.View = field(repr=False, compare=False)
+    bound: tuple[str, ...] = ()
+    target: str = ""
 
 
 @dataclass(frozen=True)

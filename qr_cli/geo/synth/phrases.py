@@ -59,8 +59,11 @@ def perpendicular(one: str, two: str) -> Wordings:
 
 
 def right(name: str) -> Wordings:
-    """Return wordings of a right angle; "right angle" is a fact, no number."""
-    return (f"∠{name} is a right angle", f"angle {name} is a right angle")
+    """Return wordings of a right angle: a fact in words, or the number {r} that no step needs."""
+    return (
+        f"∠{name} is a right angle", f"angle {name} is a right angle", f"∠{name} = {{r}}",
+        f"angle {name} = {{r}}", f"∠{name} is {{r}}",
+    )  # fmt: skip
 
 
 def midpoint(point: str, line: str) -> Wordings:
@@ -87,7 +90,10 @@ def bisects(line: str, name: str) -> Wordings:
 
 def the_angle(name: str) -> Wordings:
     """Return wordings of an angle that is asked for."""
-    return (f"∠{name}", f"angle {name}", f"the measure of ∠{name}", f"the size of angle {name}")
+    return (
+        f"∠{name}", f"∠{name}", f"angle {name}", f"the measure of ∠{name}",
+        f"the degree of ∠{name}", f"the size of angle {name}",
+    )  # fmt: skip
 
 
 def the_length(name: str) -> Wordings:
@@ -177,6 +183,12 @@ def _capitals(text: str) -> str:
     return _START.sub(lambda found: found[0].upper(), text)
 
 
+def fixed_words() -> str:
+    """Return the words that do not depend on a family, as one text."""
+    proofs = [*_PROOF_FORMS, *_GIVENS.values(), *(w for row in _RELATIONS.values() for w in row)]
+    return " ".join([*_FORMS, *_PLACELESS, *QUESTIONS, *proofs])
+
+
 # letters ----------------------------------------------------------------------------------------
 
 
@@ -218,6 +230,11 @@ def relettered(text: str, names: Mapping[str, str]) -> str:
 
 
 _NUMBER = re.compile(r"\{(\w)\}")
+
+
+def quantities_in(text: str) -> list[str]:
+    """Return the quantities of a text in the order in which it names them."""
+    return _NUMBER.findall(text)
 
 
 def filled(text: str, values: Mapping[str, str]) -> tuple[str, str, list[str]]:
