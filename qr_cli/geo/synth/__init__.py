@@ -33,10 +33,8 @@ from qr_cli.geo.synth.proving import families as proof_families
 from qr_cli.geo.synth.schemata import SCHEMATA
 from qr_cli.geo.text import normalize
 
-_ALL = [row.family() for row in (*ANGLES, *CIRCLES, *LENGTHS, *AREAS)] + [
-    *DIAGRAMS,
-    *proof_families(SCHEMATA),
-]
+_ROWS = (*ANGLES, *CIRCLES, *LENGTHS, *AREAS)
+_ALL = (*(row.family() for row in _ROWS), *DIAGRAMS, *proof_families(SCHEMATA))
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
 MIX: Mapping[str, float] = {"proof": 2.0, "calculation": 2.0, "diagram": 1.0}
 _DIAGRAM_MIX: Mapping[str, float] = {"diagram": 1.0}

@@ -132,18 +132,18 @@ def _three_angles(d: Dice) -> dict[str, float]:
 
 
 def _pair(d: Dice, x: float, y: float) -> Figure:
-    """Return two triangles of one shape side by side."""
-    t = by_angles(2.2, x, y)
-    turn, shift = cis(d.between(-40, 40)), complex(d.between(3.2, 3.8), d.between(-0.6, 0.6))
-    other = {n: turn * p + shift for n, p in zip("DEF", t.values(), strict=True)}
-    return Figure({**t, **other}, "ABCA DEFD")
+    """Return two triangles of one size side by side."""
+    return _beside(by_angles(2.2, x, y), cis(d.between(-40, 40)))
 
 
 def _scaled_pair(d: Dice, x: float, y: float) -> Figure:
-    t = by_angles(2.2, x, y)
-    turn, shift = cis(d.between(-40, 40)) * d.between(0.55, 0.8), complex(3.4, 0.3)
-    other = {n: turn * p + shift for n, p in zip("DEF", t.values(), strict=True)}
-    return Figure({**t, **other}, "ABCA DEFD")
+    return _beside(by_angles(2.2, x, y), cis(d.between(-40, 40)) * d.between(0.55, 0.8))
+
+
+def _beside(t: dict[str, complex], turn: complex) -> Figure:
+    other = {n: turn * p for n, p in zip("DEF", t.values(), strict=True)}
+    gap = max(p.real for p in t.values()) - min(p.real for p in other.values()) + 0.7
+    return Figure({**t, **{n: p + gap for n, p in other.items()}}, "ABCA DEFD")
 
 
 def _perpendicular_bisector(d: Dice, x: float) -> Figure:
@@ -183,6 +183,7 @@ ANGLES = (
         "triangle-sum", "angle", _IN_ABC, (angle("A", "x"), angle("B", "y")), the_angle("C"),
         "g_minus C_3 x g_minus V_0 y", two_angles, _triangle, ("BAC=x", "ABC=y"), "ACB",
         ("g_add x y", "g_minus C_3 x", "g_minus C_3 y", "g_minus x y"),
+        alike="xy",
     ),
     Calculation(
         "exterior-angle", "angle", _IN_ABC,
@@ -319,6 +320,7 @@ ANGLES = (
         the_angle("D"), "g_add x y g_add V_0 z g_minus C_4 V_1", _three_angles, _quadrilateral,
         ("DAB=x", "ABC=y", "BCD=z"), "CDA",
         ("g_add x y g_minus C_4 V_0", "g_minus C_3 z", "g_minus C_3 x", "g_minus C_3 y"),
+        alike="xyz",
     ),
     Calculation(
         "congruent-third", "angle", (),
@@ -326,6 +328,7 @@ ANGLES = (
          angle("B", "y")), the_angle("F"), "g_minus C_3 x g_minus V_0 y", two_angles, _pair,
         ("BAC=x", "ABC=y", "AB=DE", "BC=EF", "CA=FD"), "DFE",
         ("g_equal x", "g_equal y", "g_add x y", "g_minus C_3 x"),
+        alike="xy",
     ),
     Calculation(
         "congruent-part", "angle", (),
@@ -333,6 +336,7 @@ ANGLES = (
          angle("E", "y")), the_angle("C"), "g_minus C_3 x g_minus V_0 y", two_angles, _pair,
         ("BAC=x", "DEF=y", "AB=DE", "BC=EF", "CA=FD"), "ACB",
         ("g_equal x", "g_equal y", "g_add x y", "g_minus C_3 y"),
+        alike="xy",
     ),
     Calculation(
         "similar-third", "angle", (),
@@ -340,6 +344,7 @@ ANGLES = (
          angle("E", "y")), the_angle("F"), "g_minus C_3 x g_minus V_0 y", two_angles,
         _scaled_pair, ("BAC=x", "DEF=y", "ABC=DEF", "BCA=EFD"), "DFE",
         ("g_equal x", "g_equal y", "g_add x y", "g_minus C_3 x"),
+        alike="xy",
     ),
     Calculation(
         "vertical-angle", "angle", (),

@@ -58,7 +58,8 @@ class Calculation:
         claims: what the figure must have (`family.holds`).
         target: what is measured on it, or "" where it shows no such thing.
         wrong: what a hasty reader computes.
-        sure: facts that stay in this order.
+        sure: whether the facts stay in this order.
+        alike: quantities that may change places; the program takes them as the text names them.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Calculation:
     target: str
     wrong: tuple[str, ...]
     sure: bool = False
+    alike: str = ""
 
     def family(self) -> Family:
         """Return the row as a family."""
@@ -121,9 +123,14 @@ def calculation_problem(
     problem = Problem(
         id="", task="calculation", text=raw, slot_text=normalize(slotted),
         numbers=tuple(numbers), choices=tuple(f"{spelled(v)}{sign}" for v in values), label=label,
-        program=written(row.program, tuple(order)), category=row.category,
+        program=written(row.program, _ordered(order, row.alike)), category=row.category,
     )  # fmt: skip
     return problem, values, numbers
+
+
+def _ordered(order: Sequence[str], alike: str) -> tuple[str, ...]:
+    names = iter(sorted(alike))
+    return tuple(next(names) if name in alike else name for name in order)
 
 
 def bindings(

@@ -111,14 +111,14 @@ _FORMS = (  # {p} place, {f} facts, {q} question; capitals are set afterwards
     "if {f} {p}, {q}",
     "{p}, if {f}, {q}",
     "given that {f} {p}. {q}",
-    "{p} it is known that {f}. {q}",
+    "{p}, it is known that {f}. {q}",
     "{p}, we know that {f}. {q}",
     "suppose that {f} {p}. {q}",
     "{f;}. {p}, {q}",
     "{p}: {f;}. {q}",
     "look at the figure. {p}, {f}. {q}",
     "{q!}, if {f} {p}.",
-    "the figure shows that {p} {f}. {q}",
+    "the figure shows that {p}, {f}. {q}",
 )
 PHRASES = len(_FORMS)
 KEPT = PHRASES * 4 // 5  # forms from here on are unseen

@@ -8,10 +8,11 @@ neighbouring steps of one reason that do not use each other in alphabetical orde
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, permutations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -94,21 +95,82 @@ class Schema:
         return tuple(found)
 
     @cached_property
-    def runs(self) -> tuple[tuple[int, int], ...]:
-        """Stretches of steps with one reason that do not use each other."""
-        steps = [Step(r, statements[0]) for r, statements in self.parsed_steps]
-        at = self.figure(Dice(np.random.default_rng(0))).points
-        places = {p: (z.real, z.imag) for p, z in at.items()}
-        problem = ProofProblem(self.parsed_givens, steps[-1].statement, points=places)
-        uses = [set(step.uses) for step in check(problem, steps).steps]
-        found, start = [], 0
-        for i in range(1, len(steps) + 1):
-            last = i == len(steps) or steps[i].reason != steps[start].reason
-            if last or uses[i] & set(range(start, i)) or i == len(steps) - 1:
-                if i - start > 1:
-                    found.append((start, i))
-                start = i
+    def variants(self) -> tuple[tuple[Variant, ...], ...]:
+        """For each conclusion, the ways to write its proof: itself and its mirror images.
+
+        Where letters may change places without changing givens or conclusion, several proofs are as
+        good; the one that comes first in the sample's letters is taken, or the answer would depend
+        on letters nobody can see.
+        """
+        figure = self.figure(Dice(np.random.default_rng(0)))
+        places = {p: (z.real, z.imag) for p, z in figure.points.items() if p.isupper()}
+        reasons = [r for r, _ in self.parsed_steps]
+        found = []
+        for goal in self.parsed_steps[-1][1]:
+            statements = [s[0] for _, s in self.parsed_steps[:-1]] + [goal]
+            problem = ProofProblem(self.parsed_givens, goal, points=places)
+            ways: dict[tuple[Statement, ...], Variant] = {}
+            for names in _turns_of(self.parsed_givens, goal, sorted(places), figure):
+                moved = tuple(renamed(s, names) for s in statements)
+                steps = list(map(Step, reasons, moved))
+                verdict = check(problem, steps)
+                if moved not in ways and verdict.verdict == "verified":
+                    uses = [set(step.uses) for step in verdict.steps]
+                    ways[moved] = Variant(moved, _runs(reasons, uses))
+            found.append(tuple(ways.values()))
         return tuple(found)
+
+
+class Variant(NamedTuple):
+    """A proof's statements, and its stretches of one reason that do not use each other."""
+
+    statements: tuple[Statement, ...]
+    runs: tuple[tuple[int, int], ...]
+
+
+def _runs(reasons: Sequence[int], uses: Sequence[set[int]]) -> tuple[tuple[int, int], ...]:
+    found, start = [], 0
+    for i in range(1, len(reasons)):  # the last step is the goal and stays where it is
+        if reasons[i] != reasons[start] or uses[i] & set(range(start, i)) or i == len(reasons) - 1:
+            if i - start > 1:
+                found.append((start, i))
+            start = i
+    return tuple(found)
+
+
+_TURNS = (  # of the figures with lines: half a turn, both mirrors; two lines, three lines
+    "AF BE CD JK", "AC DF", "AD BE CF JK", "AC DF GI", "AG BH CI JK", "AI BH CG DF JK",
+    "DG EH FI", "AD BE CF",
+)  # fmt: skip
+
+
+def _turns_of(
+    givens: Sequence[Given], goal: Statement, letters: Sequence[str], figure: Figure
+) -> Iterator[dict[str, str]]:
+    """Yield the exchanges of letters that change no given, goal or line, the identity first."""
+    same = {p: p for p in letters}
+    yield same
+    lines = {frozenset(pair) for pair in figure.segments()}
+    before = {_form(g, same) for g in givens}, renamed(goal, same)
+    if len(letters) <= 6:
+        ways = (dict(zip(letters, order, strict=True)) for order in permutations(letters))
+    else:
+        swaps = (dict(map(tuple, turn.split())) for turn in _TURNS)  # type: ignore[arg-type]
+        ways = (
+            same | swap | {b: a for a, b in swap.items()}
+            for swap in swaps
+            if set(swap) | set(swap.values()) <= set(letters)
+        )
+    for names in ways:
+        if {frozenset(names[p] for p in pair) for pair in lines} != lines or names == same:
+            continue
+        if ({_form(g, names) for g in givens}, renamed(goal, names)) == before:
+            yield names
+
+
+def _form(given: Given, names: Names) -> tuple[str, object]:
+    moved = _renamed_given(given, names)
+    return given.kind, moved.statement or moved.elements
 
 
 @dataclass(frozen=True)
@@ -248,22 +310,23 @@ def _lined_up(one: Term, two: Term) -> tuple[Element, Element]:
 
 def _written(dice: Dice, schema: Schema, names: Names) -> tuple[int, list[Step]]:
     """Return which conclusion was chosen, and the steps."""
-    rows = schema.parsed_steps
-    steps = [Step(r, renamed(statements[0], names)) for r, statements in rows[:-1]]
-    for start, end in schema.runs:
-        steps[start:end] = sorted(
-            steps[start:end], key=lambda s: [_key(t) for t in s.statement.left + s.statement.right]
-        )
-    reason, goals = rows[-1]
-    chosen = dice.below(len(goals))
-    goal = renamed(goals[chosen], names)
-    if _turns(goal) and dice.chance(0.4):
+    reasons = [r for r, _ in schema.parsed_steps]
+    chosen = dice.below(len(schema.variants))
+    best: list[Statement] | None = None
+    for variant in schema.variants[chosen]:
+        found = [renamed(s, names) for s in variant.statements]
+        for start, end in variant.runs:
+            found[start:end] = sorted(found[start:end], key=_place)
+        if best is None or list(map(_place, found)) < list(map(_place, best)):
+            best = found
+    *before, goal = best or ()
+    if goal.relation not in ("equal", "ratio") and dice.chance(0.4):
         goal = _turned(goal)
-    return chosen, [*steps, Step(reason, goal)]
+    return chosen, list(map(Step, reasons, [*before, goal]))
 
 
-def _turns(goal: Statement) -> bool:
-    return not (goal.relation == "equal" or goal.relation == "ratio")
+def _place(statement: Statement) -> list[tuple[str, ...]]:
+    return [_key(t) for t in statement.left + statement.right]
 
 
 def _turned(goal: Statement) -> Statement:
