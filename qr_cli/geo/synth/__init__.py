@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count, islice
+from itertools import accumulate, count, islice
 
 import numpy as np
 
@@ -38,7 +38,7 @@ _ALL = (*(row.family() for row in _ROWS), *DIAGRAMS, *proof_families(SCHEMATA))
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
 MIX: Mapping[str, float] = {"proof": 2.0, "calculation": 2.0, "diagram": 1.0}
 _DIAGRAM_MIX: Mapping[str, float] = {"diagram": 1.0}
-_BY_KIND = {kind: [f for f in FAMILIES.values() if f.kind == kind] for kind in MIX}
+_Pool = tuple[float, list[Family]]
 
 
 def draw_one(
@@ -63,8 +63,7 @@ def draw_one(
     _check(split, [family] if family else [], [kind] if kind else [])
     dice = Dice(rng)
     if family is None:
-        mix = {kind: 1.0} if kind else _mix(split, None)
-        return _draw(dice, split, mix, None, image)
+        return _draw(dice, split, _pools({kind: 1.0} if kind else _mix(split, None)), image)
     return _finished(FAMILIES[family].make(dice, split, None), image)
 
 
@@ -91,10 +90,10 @@ def stream(
         UsageError: there is no such split, kind or family.
     """
     _check(split, families or (), mix or ())
-    shares, place = _mix(split, mix), SPLITS.index(split)
+    pools, place = _pools(_mix(split, mix), families), SPLITS.index(split)
     for i in count(start):
         dice = Dice(np.random.default_rng((seed, place, i)))
-        sample = _draw(dice, split, shares, families, image)
+        sample = _draw(dice, split, pools, image)
         yield replace(sample, problem=replace(sample.problem, id=f"{split}-{seed}-{i}"))
 
 
@@ -124,24 +123,19 @@ def _mix(split: str, mix: Mapping[str, float] | None) -> Mapping[str, float]:
     return mix or (_DIAGRAM_MIX if split == "diagram" else MIX)
 
 
-def _draw(
-    dice: Dice, split: str, mix: Mapping[str, float], families: Sequence[str] | None, image: bool
-) -> Sample:
-    pools = {
-        kind: [FAMILIES[f] for f in families if FAMILIES[f].kind == kind]
-        if families
-        else _BY_KIND[kind]
-        for kind in (MIX if families else mix)
-    }
-    shares = [(kind, mix.get(kind, 0.0)) for kind, pool in pools.items() if pool]
-    if not any(share for _, share in shares):  # the families named belong to no kind of the mix
-        shares = [(kind, 1.0) for kind, _ in shares]
-    at = dice.unit() * sum(share for _, share in shares)
-    for kind, share in shares:
-        at -= share
-        if at < 0:
-            break
-    return _finished(dice.pick(pools[kind]).make(dice, split, None), image)
+def _pools(mix: Mapping[str, float], families: Sequence[str] | None = None) -> list[_Pool]:
+    """Return the families of each kind, with the shares up to and with it."""
+    named = [FAMILIES[name] for name in families or FAMILIES]
+    found = [(s, [f for f in named if f.kind == kind]) for kind, s in mix.items() if s > 0]
+    found = [pool for pool in found if pool[1]] or [(1.0, named)]  # else of no kind of the mix
+    edges = accumulate(share for share, _ in found)
+    return [(edge, pool) for edge, (_, pool) in zip(edges, found, strict=True)]
+
+
+def _draw(dice: Dice, split: str, pools: list[_Pool], image: bool) -> Sample:
+    at = dice.unit() * pools[-1][0]
+    families = next(pool for edge, pool in pools if at < edge)
+    return _finished(dice.pick(families).make(dice, split, None), image)
 
 
 def _finished(sample: Sample, image: bool) -> Sample:

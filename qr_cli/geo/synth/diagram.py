@@ -145,7 +145,8 @@ class Diagram:
 def _row(family: Diagram, program: str, wrong: tuple[str, ...]) -> Calculation:
     """Return the row whose options are those of the family."""
     return Calculation(
-        family.name, family.category, (), (), (), program, family.numbers, family.figure, (), "", wrong
+        family.name, family.category, (), (), (), program, family.numbers, family.figure, (), "",
+        wrong,
     )  # fmt: skip
 
 

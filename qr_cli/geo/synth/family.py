@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -133,25 +133,32 @@ def value(program: str, quantities: Mapping[str, float]) -> float:
 
 # options ----------------------------------------------------------------------------------------
 
-_ROOTS = [
-    (n, math.sqrt(n)) for n in (2, 3, 5, 6, 7, 10, 11, 13, 14, 15, 17, 19, 21, 22, 23, 26, 29)
-]
-
 
 def spelled(number: float) -> str:
     """Return a number as a book prints it: 65, 12.5, 2√3, 9π; else to four decimals."""
-    if abs(number * 2 - round(number * 2)) < 1e-9:
+    if _whole(2 * number):
         return f"{number:g}"
-    over = number / math.pi
-    if abs(over * 2 - round(over * 2)) < 1e-9:
-        return f"{over:g}π" if abs(over - 1) > 1e-9 else "π"
-    for n, root in _ROOTS:
-        if abs((over := number / root) * 2 - round(over * 2)) < 1e-9:
-            return f"{over:g}√{n}" if abs(over - 1) > 1e-9 else f"√{n}"
-    square = number * number
-    if square < 1000 and abs(square - round(square)) < 1e-9:
-        return f"√{round(square)}"
+    if _whole(2 * number / math.pi):
+        over = f"{number / math.pi:g}"
+        return "π" if over == "1" else f"{over}π"
+    square = 4 * number * number
+    if square < 20_000 and _whole(square):
+        factor, rest = _root(round(square))
+        if factor % 2:
+            return f"{factor if factor > 1 else ''}√{rest}/2"
+        return f"{factor // 2 if factor > 2 else ''}√{rest}"
     return f"{number:.4f}".rstrip("0")
+
+
+def _whole(number: float) -> bool:
+    return abs(number - round(number)) < 1e-9
+
+
+@cache
+def _root(n: int) -> tuple[int, int]:
+    """Return k and m with k² m = n, k as large as can be."""
+    k = next(k for k in range(math.isqrt(n), 0, -1) if n % (k * k) == 0)
+    return k, n // (k * k)
 
 
 def options(
@@ -253,8 +260,8 @@ def check_calculation(
         Unsound: it does not.
     """
     for mode in ("official", "strict"):
-        run = execute(problem.program or "", numbers, mode=mode)  # type: ignore[arg-type]
-        if choose(run.value, values, mode=mode) != problem.label:  # type: ignore[arg-type]
+        run = execute(problem.program or "", numbers, mode=mode)
+        if choose(run.value, values, mode=mode) != problem.label:
             raise Unsound(f"{family}: {problem.program} on {numbers} gives {run}, not the label")
     result = run.value
     if result is None or len(matches(result, values)) != 1:

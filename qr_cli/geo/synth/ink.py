@@ -79,16 +79,16 @@ def strokes(figure: Figure, look: View) -> list[Stroke]:
     out += [Stroke("line", (at[a], at[b])) for a, b in pairs]
     out += [_square(*(at[p] for p in corner)) for corner in figure.right]
     for corner, text in figure.arcs.items():
-        out += _arc(*(at[p] for p in corner), text)
-    for (a, b), count in figure.ticks.items():
-        out += _ticks(at[a], at[b], count)
-    for (a, b), count in figure.arrows.items():
-        out += _arrows(at[a], at[b], count)
-    middle = sum(at.values()) / len(at)
-    for (a, b), text in figure.sizes.items():
-        out.append(_size(at[a], at[b], text, middle))
-    for (a, b), offset in figure.spans.items():
-        out += _span(at[a], at[b], -offset if look.mirrored else offset)
+        out += _arc(at[corner[0]], at[corner[1]], at[corner[2]], text)
+    for pair, count in figure.ticks.items():
+        out += _ticks(at[pair[0]], at[pair[1]], count)
+    for pair, count in figure.arrows.items():
+        out += _arrows(at[pair[0]], at[pair[1]], count)
+    middle = sum(at.values(), 0j) / len(at)
+    for pair, text in figure.sizes.items():
+        out.append(_size(at[pair[0]], at[pair[1]], text, middle))
+    for pair, offset in figure.spans.items():
+        out += _span(at[pair[0]], at[pair[1]], -offset if look.mirrored else offset)
     near: dict[str, list[complex]] = {name: [] for name in at}
     for a, b in pairs:
         near[a].append(at[b] - at[a])
@@ -144,18 +144,15 @@ def _arc(a: complex, v: complex, b: complex, text: str) -> list[Stroke]:
 
 def _ticks(a: complex, b: complex, count: int) -> list[Stroke]:
     along = _unit(b - a)
-    return [
-        Stroke("line", (m - 3.5j * along, m + 3.5j * along), thin=True)
-        for i in range(count)
-        if (m := (a + b) / 2 + (i - (count - 1) / 2) * 3.0 * along) is not None
-    ]
+    middles = [(a + b) / 2 + (i - (count - 1) / 2) * 3.0 * along for i in range(count)]
+    return [Stroke("line", (m - 3.5j * along, m + 3.5j * along), thin=True) for m in middles]
 
 
 def _arrows(a: complex, b: complex, count: int) -> list[Stroke]:
     if (a.real, a.imag) > (b.real, b.imag):  # parallels point one way, however they are named
         a, b = b, a
     along = _unit(b - a)
-    tips = [on + (2.0 + 4.0 * i) * along for i in range(count) for on in ((a + b) / 2,)]
+    tips = [(a + b) / 2 + (2.0 + 4.0 * i) * along for i in range(count)]
     back = 4.5 * along
     return [
         Stroke("line", (t - back + 3.0j * along, t, t - back - 3.0j * along), thin=True)

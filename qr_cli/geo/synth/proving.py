@@ -8,7 +8,7 @@ neighbouring steps of one reason that do not use each other in alphabetical orde
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, permutations
@@ -18,31 +18,23 @@ import numpy as np
 
 from qr_cli.geo.checker import check
 from qr_cli.geo.givens import Given, ProofProblem
-from qr_cli.geo.proof import (
-    SIGNS,
-    Element,
-    Relation,
-    Statement,
-    Step,
-    Term,
-    angle,
-    normal,
-    parse_element,
-    segment,
-    triangle,
-    write_proof,
-)
+from qr_cli.geo.proof import Element, Statement, Step, angle, segment, triangle, write_proof
 from qr_cli.geo.records import Problem
 from qr_cli.geo.synth.calculation import finished
 from qr_cli.geo.synth.dice import Dice
 from qr_cli.geo.synth.family import Family, Sample, Unsound
 from qr_cli.geo.synth.figures import Figure, cross
 from qr_cli.geo.synth.phrases import PROOF_PHRASES, letters, proof_text, spaced
-
-_SIGNS: dict[str, Relation] = {sign: name for name, sign in SIGNS.items()}  # type: ignore[misc]
-_WORDED = {"midpoint": "mid", "bisects": "bis", "supplementary": "sup"}
-Names = Mapping[str, str]
-
+from qr_cli.geo.synth.writing import (
+    Names,
+    place,
+    read_given,
+    read_statement,
+    renamed,
+    renamed_given,
+    spelled,
+    turned,
+)
 
 _VERIFIED: set[tuple[int, int, tuple[int, ...]]] = set()
 
@@ -74,13 +66,13 @@ class Schema:
     @cached_property
     def parsed_givens(self) -> tuple[Given, ...]:
         """The givens, in the schema's letters."""
-        return tuple(map(_given, self.givens))
+        return tuple(map(read_given, self.givens))
 
     @cached_property
     def parsed_steps(self) -> tuple[tuple[int, tuple[Statement, ...]], ...]:
         """Reason and possible conclusions of every step, in the schema's letters."""
         rows = (step.split(" ", 1) for step in self.steps)
-        return tuple((int(r), tuple(map(_statement, text.split("|")))) for r, text in rows)
+        return tuple((int(r), tuple(map(read_statement, text.split("|")))) for r, text in rows)
 
     @cached_property
     def collinear(self) -> tuple[tuple[str, str, str], ...]:
@@ -155,7 +147,7 @@ def _turns_of(
     if len(letters) <= 6:
         ways = (dict(zip(letters, order, strict=True)) for order in permutations(letters))
     else:
-        swaps = (dict(map(tuple, turn.split())) for turn in _TURNS)  # type: ignore[arg-type]
+        swaps = ({pair[0]: pair[1] for pair in turn.split()} for turn in _TURNS)
         ways = (
             same | swap | {b: a for a, b in swap.items()}
             for swap in swaps
@@ -169,7 +161,7 @@ def _turns_of(
 
 
 def _form(given: Given, names: Names) -> tuple[str, object]:
-    moved = _renamed_given(given, names)
+    moved = renamed_given(given, names)
     return given.kind, moved.statement or moved.elements
 
 
@@ -197,13 +189,13 @@ class Proof:
         if dice.chance(0.3):
             elements = _with_surplus(dice, elements, figure, names)
         elements = dice.shuffled(elements)
-        givens = [_renamed_given(given, names) for given in schema.parsed_givens]
+        givens = [renamed_given(given, names) for given in schema.parsed_givens]
         phrase, text = proof_text(dice, self.name, split, givens, goal, schema.tail)
         points = {names[p]: (figure.points[p].real, figure.points[p].imag) for p in roles}
         collinear = tuple((names[a], names[m], names[b]) for a, m, b in schema.collinear)
         problem = Problem(
             id="", task="proving", text=text, slot_text=spaced(text), category=schema.category,
-            elements=tuple(map(_spelled, elements)), proof=write_proof(steps, elements),
+            elements=tuple(map(spelled, elements)), proof=write_proof(steps, elements),
             collinear=collinear,
         )  # fmt: skip
         seen = (id(schema), chosen, order_type(figure))
@@ -239,73 +231,7 @@ def order_type(figure: Figure) -> tuple[int, ...]:
     return tuple(found)
 
 
-# reading the tables -----------------------------------------------------------------------------
-
-
-def _statement(text: str) -> Statement:
-    if "/" in text:
-        left, right = (tuple(map(parse_element, s.split("/"))) for s in text.split("="))
-        return Statement("ratio", left, right)
-    for sign, relation in _SIGNS.items():
-        if sign in text:
-            one, two = text.split(sign)
-            return Statement(relation, (parse_element(one),), (parse_element(two),))
-    left, right = (tuple(map(_term, side.split("+"))) for side in text.split("="))
-    return Statement("equal", left, right)
-
-
-def _term(text: str) -> Term:
-    return int(text) if text.isdigit() else parse_element(text)
-
-
-def _given(text: str) -> Given:
-    words = text.split()
-    if words[-1] == "equi":
-        return Given("equilateral", text, None, (parse_element("△" + words[0]),))
-    for kind, word in _WORDED.items():
-        if word in words:
-            one = Element("angle", (words[0],)) if kind == "midpoint" else parse_element(words[0])
-            return Given(kind, text, None, (one, parse_element(words[2])))  # type: ignore[arg-type]
-    return Given("fact", text, _statement(text))
-
-
-# writing ----------------------------------------------------------------------------------------
-
-
-def _named(term: Term, names: Names) -> Term:
-    if isinstance(term, int):
-        return term
-    points = tuple([names[p] for p in term.points])
-    return normal(Element(term.kind, points)) if term.kind != "triangle" else triangle(*points)
-
-
-def _key(term: Term) -> tuple[str, ...]:
-    return ("~",) if isinstance(term, int) else term.points
-
-
-def renamed(statement: Statement, names: Names) -> Statement:
-    """Return a statement with other letters, canonically written."""
-    relation, left, right = statement
-    one = tuple([_named(t, names) for t in left])
-    two = tuple([_named(t, names) for t in right])
-    if relation == "ratio":
-        ways = [(one, two), (two, one), (one[::-1], two[::-1]), (two[::-1], one[::-1])]
-        return Statement(relation, *min(ways, key=lambda w: [_key(t) for t in w[0] + w[1]]))
-    if isinstance(one[0], Element) and one[0].kind == "triangle":
-        ways = [_lined_up(one[0], two[0]), _lined_up(two[0], one[0])]
-        first, second = min(ways, key=lambda w: w[0].points)
-        return Statement(relation, (first,), (second,))
-    one, two = (tuple(sorted(side, key=_key)) for side in (one, two))
-    if (isinstance(two[0], int), len(two), list(map(_key, two))) < (
-        isinstance(one[0], int), len(one), list(map(_key, one)),
-    ):  # fmt: skip
-        one, two = two, one
-    return Statement(relation, one, two)
-
-
-def _lined_up(one: Term, two: Term) -> tuple[Element, Element]:
-    pairs = sorted(zip(one.points, two.points, strict=True))  # type: ignore[union-attr]
-    return triangle(*(a for a, _ in pairs)), triangle(*(b for _, b in pairs))
+# samples ---------------------------------------------------------------------------------------
 
 
 def _written(dice: Dice, schema: Schema, names: Names) -> tuple[int, list[Step]]:
@@ -316,37 +242,15 @@ def _written(dice: Dice, schema: Schema, names: Names) -> tuple[int, list[Step]]
     for variant in schema.variants[chosen]:
         found = [renamed(s, names) for s in variant.statements]
         for start, end in variant.runs:
-            found[start:end] = sorted(found[start:end], key=_place)
-        if best is None or list(map(_place, found)) < list(map(_place, best)):
+            found[start:end] = sorted(found[start:end], key=place)
+        if best is None or list(map(place, found)) < list(map(place, best)):
             best = found
-    *before, goal = best or ()
+    if best is None:  # never: a schema has its own proof
+        raise Unsound(f"{schema.reasons}: not verified on its own figure")
+    *before, goal = best
     if goal.relation not in ("equal", "ratio") and dice.chance(0.4):
-        goal = _turned(goal)
+        goal = turned(goal)
     return chosen, list(map(Step, reasons, [*before, goal]))
-
-
-def _place(statement: Statement) -> list[tuple[str, ...]]:
-    return [_key(t) for t in statement.left + statement.right]
-
-
-def _turned(goal: Statement) -> Statement:
-    """Return a goal with its sides exchanged; a first triangle stays alphabetical."""
-    one, two = goal.right[0], goal.left[0]
-    if isinstance(one, Element) and one.kind == "triangle":
-        first, second = _lined_up(one, two)
-        return Statement(goal.relation, (first,), (second,))
-    return Statement(goal.relation, (one,), (two,))
-
-
-def _renamed_given(given: Given, names: Names) -> Given:
-    if given.statement:
-        return Given(given.kind, "", renamed(given.statement, names))
-    return Given(
-        given.kind,
-        "",
-        None,
-        tuple([_named(e, names) for e in given.elements]),  # type: ignore[misc]
-    )
 
 
 def _elements(steps: Sequence[Step]) -> list[Element]:
@@ -381,13 +285,6 @@ def _with_surplus(
                 known.add(key)  # type: ignore[arg-type]
                 more.append(one)
     return more
-
-
-def _spelled(element: Element) -> str:
-    sign = {"segment": "", "angle": "∠", "triangle": "△"}[element.kind]
-    if len(element.points) == 1:
-        return sign + element.points[0]
-    return f"{sign} {' '.join(element.points)}".strip()
 
 
 # marks ------------------------------------------------------------------------------------------
