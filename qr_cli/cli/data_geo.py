@@ -1,4 +1,4 @@
-"""`qr data geo exec|check|convert`."""
+"""`qr data geo make|exec|check|convert`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,102 @@ NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    help="Geometry data: run programs, check proofs, convert the published files.",
+    help="Geometry data: make problems, run programs, check proofs, convert the published files.",
     **SETTINGS,
 )
 
 
 def _examples(*lines: str) -> str:
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
+
+
+@app.command(
+    "make",
+    cls=Command,
+    help="Make problems with options, diagrams, programs and proofs, each of them checked.",
+    epilog=_examples(
+        "qr data geo make --n 5000 --seed 1 --split train --out synth",
+        "qr data geo make --n 20 --families proof-14-30-6,hypotenuse | qr solve-geo -",
+        "qr data geo make --list",
+    ),
+)
+def make_problems(
+    n: Annotated[int, typer.Option("--n", min=1, help="How many.", metavar="N")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same problems.", metavar="N")] = 1,
+    split: Annotated[
+        Literal["train", "seen", "unseen", "diagram"],
+        typer.Option(help="unseen: other phrasings and letters."),
+    ] = "train",
+    families: Annotated[
+        str, typer.Option(help="Names by commas; see --list.", metavar="all|NAME,..")
+    ] = "all",
+    diagrams: Annotated[
+        Literal["png", "svg", "none"], typer.Option(help="Pictures beside the problems.")
+    ] = "png",
+    elements: Annotated[
+        Literal["extra", "gold", "none"],
+        typer.Option(help="What proofs may speak of: with surplus, exact, unlisted."),
+    ] = "extra",
+    out_: Annotated[
+        Path | None, typer.Option("--out", help="Folder to make; without, print.", metavar="DIR")
+    ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print families, phrasings, readings.", metavar=" ")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the folder.", metavar=" ")
+    ] = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> None:
+    """Print problems, or write a folder of them."""
+    from qr_cli.geo.synth.files import record, samples, write
+
+    out.configure(as_json=json, quiet=quiet, no_color=no_color)
+    names = () if families == "all" else tuple(families.split(","))
+    if list_:
+        _list_families()
+    elif out_ is None:
+        found = samples(n, seed=seed, split=split, families=names, elements=elements)
+        for sample in found:
+            row = record(sample, split)
+            out.record(row)
+            out.table(f"{row['id']}: {sample.family}", ["", ""], _shown(row))
+    else:
+        manifest = write(
+            out_, n, seed=seed, split=split, families=names, diagrams=diagrams,
+            elements=elements, overwrite=overwrite,
+        )  # fmt: skip
+        out.record({"event": "make", "out": str(out_), **manifest})
+        rows = [[kind, str(count)] for kind, count in manifest["kinds"].items()]
+        out.table(f"{out_}", ["kind", "problems>"], rows)
+        out.value(str(out_))
+
+
+def _list_families() -> None:
+    """Print every family."""
+    from qr_cli.geo.synth import FAMILIES
+
+    rows = []
+    for family in FAMILIES.values():
+        readings = ", ".join(family.readings)
+        out.record(
+            {"family": family.name, "kind": family.kind, "phrasings": family.phrases,
+             "relations": family.relations, "readings": list(family.readings)}
+        )  # fmt: skip
+        rows.append([family.name, family.kind, str(family.phrases), readings])
+    out.table("splits: train, seen, unseen, diagram", ["family", "kind", "phrasings>", "readings"],
+              rows)  # fmt: skip
+
+
+def _shown(row: dict[str, Any]) -> list[list[str]]:
+    wanted = ("text", "choices", "program", "elements", "proof")
+    cells = {key: row[key] for key in wanted if row.get(key)}
+    return [
+        [key, "  ".join(map(str, value)) if isinstance(value, list) else str(value)]
+        for key, value in cells.items()
+    ]
 
 
 @app.command(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qr_cli.geo.records import read as read
     from qr_cli.geo.slotting import slots as slots
     from qr_cli.geo.solver import solve as solve
+    from qr_cli.geo.synth import make as make
 
 _PUBLIC = {
     "check": "qr_cli.geo.checker", "read_problem": "qr_cli.geo.givens",
@@ -28,6 +29,7 @@ _PUBLIC = {
     "canonical": "qr_cli.geo.proof", "parse_proof": "qr_cli.geo.proof",
     "prove": "qr_cli.geo.prover", "read": "qr_cli.geo.records",
     "slots": "qr_cli.geo.slotting", "solve": "qr_cli.geo.solver",
+    "make": "qr_cli.geo.synth",
 }  # fmt: skip
 __all__ = [*_PUBLIC]  # noqa: PLE0604
 

@@ -113,15 +113,21 @@ def _rhombus(d: Dice, x: float) -> Figure:
 
 
 def _quadrilateral(d: Dice, x: float, y: float, z: float) -> Figure:
-    """Return a convex quadrilateral with these angles at A, B, C."""
-    for _ in range(50):
-        a, b = 0j, complex(d.between(2.0, 3.0))
-        c = b + d.between(1.4, 2.6) * cis(180 - y)
-        at = meet(a, cis(x), c, c + cis(180 - y + 180 - z))
-        ahead = (at - c) * cis(180 - y + 180 - z).conjugate()
-        if ahead.real > 0.7 and (at * cis(-x)).real > 0.7 and abs(at) < 7:
-            return Figure({"A": a, "B": b, "C": c, "D": at}, "ABCDA")
-    return _quadrilateral(d, x, y, z)
+    """Return a convex quadrilateral with these angles at A, B, C: lines about a circle, moved."""
+    turns = [0.0]  # directions of the sides AB, BC, CD, DA
+    for corner in (y, z, 360 - x - y - z):
+        turns.append(turns[-1] + 180 - corner)
+    for slack in (0.25, 0.1, 0.0):  # about the circle itself it always closes
+        base = [(1 + slack * d.between(-1, 1)) * -1j * cis(t) for t in turns]
+        lines = [(near, near + cis(t)) for near, t in zip(base, turns, strict=True)]
+        a, b, c, at = (meet(*lines[i - 1], *lines[i]) for i in range(4))
+        ahead = [
+            ((q - p) * cis(-t)).real
+            for p, q, t in zip((a, b, c, at), (b, c, at, a), turns, strict=True)
+        ]
+        if min(ahead) > 0.6:
+            break
+    return Figure({"A": a, "B": b, "C": c, "D": at}, "ABCDA")
 
 
 def _three_angles(d: Dice) -> dict[str, float]:
