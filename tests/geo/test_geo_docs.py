@@ -16,7 +16,13 @@ PAGE = (ROOT / "docs" / "geo.md").read_text("utf-8")
 COMMANDS = re.findall(r"^\$ (qr .*)$", PAGE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "--text" in c or "exec" in c])
+RUNNABLE = [
+    c for c in COMMANDS
+    if "--text" in c or "exec" in c or (" make " in c and "--out" not in c and "|" not in c)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", RUNNABLE)
 def test_a_command_of_the_page_runs(command, capfd):
     assert run(shlex.split(command)[1:]) == 0
     assert capfd.readouterr().out.startswith("{")

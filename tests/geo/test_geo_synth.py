@@ -23,20 +23,25 @@ from qr_cli.geo.records import read, slotted
 from qr_cli.geo.slotting import option, slots
 from qr_cli.geo.synth import FAMILIES, SPLITS, draw_one, make, stream, words
 from qr_cli.geo.synth.angles import ANGLES
+from qr_cli.geo.synth.areas import AREAS
+from qr_cli.geo.synth.circles import CIRCLES
+from qr_cli.geo.synth.diagram import ROWS
 from qr_cli.geo.synth.dice import Dice
 from qr_cli.geo.synth.family import Unsound, check_figure, holds, options, spelled, value, written
 from qr_cli.geo.synth.figures import Figure
 from qr_cli.geo.synth.figures import renamed as relettered
 from qr_cli.geo.synth.files import record, samples
-from qr_cli.geo.synth.phrases import KEPT, PHRASES, form_order, held_out, spaced
+from qr_cli.geo.synth.lengths import LENGTHS
+from qr_cli.geo.synth.phrases import KEPT, PHRASES, QUESTIONS, form_order, held_out, spaced
 from qr_cli.geo.synth.schemata import SCHEMATA
 from qr_cli.geo.synth.writing import read_statement, renamed
 from qr_cli.geo.text import normalize
 
 SEQUENCES = """22 14 13 6; 14 30 6; 3 14 29 6; 3 14 0 6; 14 0 6; 35 14 13 6; 35 35 14 29 6;
-35 14 0 6; 19 14 30 6; 3 19 14 13 6; 19 30 6; 19 19 4 13 6; 19 19 4 13 6 23; 19 4 29 6; 3 19 4 29 6; 3 4 29;
-4 0; 4 13; 4 22 0 6; 4 16 29; 16 13 6; 22 22 14 29 6; 22 22 19 0 6; 33 29; 3 22 14 0 6; 14 29;
-21 28; 15 28; 4 15; 14 15; 4 21; 14 21; 4 22 21; 14 33 21; 3 14 21; 14 10 17 25 26 21;
+35 14 0 6; 19 14 30 6; 3 19 14 13 6; 19 30 6; 19 19 4 13 6; 19 19 4 13 6 23; 19 4 29 6;
+3 19 4 29 6; 3 4 29; 4 0; 4 13; 4 22 0 6; 4 16 29; 16 13 6; 22 22 14 29 6; 22 22 19 0 6;
+33 29; 3 22 14 0 6; 14 29; 21 28; 15 28; 4 15; 14 15; 4 21; 14 21; 4 22 21; 14 33 21;
+3 14 21; 14 10 17 25 26 21;
 3 20 20 25 26 21; 22 22 11 11; 33 33 11 11; 33 11; 33 22 11; 33 4 11; 33 10 5; 33 33 11 32;
 17 10 25 26 32; 33 12 11; 33 34 5; 33 36 5; 24 18 5 26; 33 22 27 5; 33 22 27 5 10 5; 9 5 26 1;
 24 24 26 1; 31 11 2 33 11; 31 11 2 33 11 14 13 6; 31 14 30 6 34 5 26 24;
@@ -81,8 +86,8 @@ def sound(sample):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_family_is_sound_from_its_record(kind):
     for family in KINDS[kind]:
-        for seed in range(3):
-            sound(drawn(family.name, ("train", "unseen", "seen")[seed], seed))
+        for seed, split in enumerate(("train", "unseen")):
+            sound(drawn(family.name, split, seed))
 
 
 @pytest.mark.slow
@@ -108,27 +113,24 @@ def test_the_families_of_the_specification_are_there():
 
 
 def test_a_family_has_ten_forms_and_two_hundred_texts():
-    for family in FAMILIES.values():
-        texts, phrases = set(), set()
-        for seed in range(260):
-            sample = drawn(family.name, "unseen" if seed % 4 == 0 else "train", seed)
-            text = re.sub(r"\b[A-Z]{1,5}\b", "X", sample.problem.slot_text.replace(" ", ""))
-            texts.add(text if family.kind != "proof" else sample.problem.text)
-            phrases.add(sample.phrase)
-        assert len(phrases) >= 10, family.name
-        assert len(texts) >= 180, (family.name, len(texts))
+    assert all(family.phrases >= 10 for family in FAMILIES.values())
+    for row in (*ANGLES, *CIRCLES, *LENGTHS, *AREAS, *ROWS):
+        wordings = math.prod(map(len, row.facts)) * len(set(row.asked)) * max(1, len(row.place))
+        assert wordings * PHRASES * len(QUESTIONS) >= 200, row.name
+    for name in ("parallelogram-next", "which-arc", "proof-14-30-6"):
+        found = [drawn(name, "unseen" if i % 4 == 0 else "train", (6, i)) for i in range(300)]
+        assert len({s.problem.text for s in found}) >= 200
+        assert len({s.phrase for s in found}) == FAMILIES[name].phrases
 
 
 def test_unseen_forms_and_letters_are_absent_from_train():
     for split in ("train", "seen", "diagram", "unseen"):
-        for sample in itertools.islice(stream(4, split, image=False), 400):
+        for sample in itertools.islice(stream(4, split, image=False), 200):
             unseen = split == "unseen"
             total = FAMILIES[sample.family].phrases
             assert (sample.phrase >= total * 4 // 5) == unseen
             assert held_out(list(sample.problem.points)) == unseen
-            asked = re.search(
-                r"(?i)\b(?:compute|give|equals \(\)|does .* equal\?)", sample.problem.text
-            )
+            asked = re.search(r"(?i)\bcompute|\bgive\b|equals \(\)|\bdoes\b", sample.problem.text)
             assert unseen or not asked
     assert sorted(form_order("hypotenuse")) == list(range(PHRASES)) and KEPT == 12
 
@@ -158,9 +160,8 @@ def test_the_reading_shows_in_the_picture_only(family):
 
 
 def test_readings_are_balanced_and_numbers_do_not_tell_them():
-    n = 4000
     for family in KINDS["diagram"]:
-        found = [drawn(family.name, seed=(9, i)) for i in range(n // 8)]
+        found = [drawn(family.name, seed=(9, i)) for i in range(220)]
         counts = Counter(s.reading for s in found)
         share = 1 / len(family.readings)
         error = math.sqrt(share * (1 - share) * len(found))
@@ -174,8 +175,8 @@ def test_readings_are_balanced_and_numbers_do_not_tell_them():
 
 
 def test_classes_of_the_parallels_are_balanced():
-    counts = Counter(drawn("which-parallel-angles", seed=(3, i)).relation for i in range(1200))
-    assert all(abs(counts[k] - 200) < 3.5 * math.sqrt(1200 * 5 / 36) for k in range(6)), counts
+    counts = Counter(drawn("which-parallel-angles", seed=(3, i)).relation for i in range(600))
+    assert all(abs(counts[k] - 100) < 3.5 * math.sqrt(600 * 5 / 36) for k in range(6)), counts
 
 
 def test_a_figure_that_says_something_else_is_refused():
@@ -199,7 +200,7 @@ def test_programs_are_written_one_way():
         "g_half N_0 g_half N_1 gougu_add V_0 V_1"
     )
     for family in KINDS["calculation"]:
-        for seed in range(4):
+        for seed in range(2):
             problem = drawn(family.name, seed=seed).problem
             for step in parse(problem.program, len(problem.numbers)):
                 if step.op in ("g_add", "g_mul", "gougu_add"):
@@ -245,11 +246,11 @@ def test_a_proof_text_is_spaced_as_the_published_ones():
 
 def test_a_third_of_the_proofs_lists_more_than_it_needs():
     more = 0
-    for sample in itertools.islice(stream(2, mix={"proof": 1}, image=False), 300):
+    for sample in itertools.islice(stream(2, mix={"proof": 1}, image=False), 200):
         used = set(re.findall(r"E_\d+", sample.problem.proof))
         more += len(used) < len(sample.problem.elements)
         assert len(sample.problem.elements) <= 24
-    assert 60 <= more <= 120
+    assert 35 <= more <= 85
     for sample in samples(40, seed=2, split="train", families=("proof-14-30-6",), elements="gold"):
         used = set(re.findall(r"E_\d+", sample.problem.proof))
         assert len(used) == len(sample.problem.elements)
@@ -274,7 +275,7 @@ def test_words_are_all_the_words():
     seen = {
         word.lower()
         for split in ("train", "unseen")
-        for sample in itertools.islice(stream(8, split, image=False), 600)
+        for sample in itertools.islice(stream(8, split, image=False), 200)
         for word in re.findall(r"\b[A-Z]?[a-z]+\b", sample.problem.slot_text)
     }
     assert seen <= set(words())

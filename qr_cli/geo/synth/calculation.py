@@ -178,7 +178,7 @@ def _mark(dice: Dice, figure: Figure, claims: Sequence[str]) -> None:
                 figure.right = (*figure.right, one.replace(v, "") + v + two.replace(v, ""))
         elif "∥" in claim and dice.chance(0.5):
             groups += 1
-            figure.arrows |= dict.fromkeys(claim.split("∥"), min(groups, 2))
+            figure.arrows |= dict.fromkeys(map(figure.clear, claim.split("∥")), min(groups, 2))
         elif "=" in claim:
             one, two = claim.split("=")
             if len(one) == len(two) == 2 and one[0] != "O" and dice.chance(0.5):

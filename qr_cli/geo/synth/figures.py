@@ -46,6 +46,14 @@ class Figure:
         """Return the pairs of points that are joined."""
         return [pair for chain in self.lines.split() for pair in pairwise(chain)]
 
+    def clear(self, pair: str) -> str:
+        """Return a segment to mark in its middle: the half of one that has a point just there."""
+        a, b = (self.points[p] for p in pair)
+        for name, place in self.points.items():
+            if name not in pair and abs(place - (a + b) / 2) < 0.1 * abs(b - a):
+                return name + pair[1]
+        return pair
+
 
 def cis(degrees: float) -> Place:
     """Return the unit vector in a direction."""

@@ -152,5 +152,6 @@ def _draw(sample: Sample, folder: Path, diagrams: Diagrams) -> str | None:
     if diagrams == "svg":
         (folder / name).write_text(ink.svg(sample.figure, sample.look), "utf-8")
     else:
-        Image.fromarray(ink.raster(sample.figure, sample.look, PIXELS)).save(folder / name)
+        pixels = ink.raster(sample.figure, sample.look, PIXELS, over=3)
+        Image.fromarray(pixels).save(folder / name)
     return name

@@ -294,33 +294,36 @@ def mark(dice: Dice, figure: Figure, givens: Sequence[Given]) -> None:
     """Give a figure the marks of its givens, most of the time."""
     if dice.chance(0.3):
         return
-    sides = arcs = heads = 0
-    for given in givens:
-        if given.kind == "midpoint":
-            (m,), (a, b) = (e.points for e in given.elements)
-            sides += 1
-            figure.ticks |= {a + m: min(sides, 3), m + b: min(sides, 3)}
-        statement = given.statement
-        if statement is None or statement.relation == "ratio":
+    arcs: dict[str, int] = {}
+    for found in givens:
+        if found.kind == "midpoint":
+            (m,), (a, b) = (e.points for e in found.elements)
+            _alike(figure.ticks, [a + m, m + b])
+        if found.statement is None or found.statement.relation == "ratio":
             continue
-        one, two = statement.left[0], statement.right[0]
+        one, two = found.statement.left[0], found.statement.right[0]
         if isinstance(one, int) or isinstance(two, int):
             continue
         pair = ["".join(one.points), "".join(two.points)]
-        if statement.relation == "parallel":
-            heads += 1
-            figure.arrows |= dict.fromkeys(pair, min(heads, 2))
-        elif statement.relation == "vertical":
+        if found.statement.relation == "parallel":
+            _alike(figure.arrows, [figure.clear(line) for line in pair])
+        elif found.statement.relation == "vertical":
             common = set(one.points) & set(two.points)
             if len(common) == 1:
                 (v,) = common
                 figure.right += (pair[0].replace(v, "") + v + pair[1].replace(v, ""),)
         elif one.kind == "segment":
-            sides += 1
-            figure.ticks |= dict.fromkeys(pair, min(sides, 3))
+            _alike(figure.ticks, pair)
         elif one.kind == "angle" and len(pair[0]) == len(pair[1]) == 3:
-            arcs += 1
-            figure.arcs |= dict.fromkeys(pair, "" if arcs == 1 else str(arcs))
+            _alike(arcs, pair)
+    figure.arcs |= {corner: "" if n == 1 else str(n) for corner, n in arcs.items()}
+
+
+def _alike(marks: dict[str, int], names: Sequence[str]) -> None:
+    """Give names the mark that one of them has already, or the next that is free."""
+    known = [marks[name] for name in names if name in marks]
+    count = known[0] if known else max(marks.values(), default=0) + 1
+    marks |= dict.fromkeys(names, min(count, 3))
 
 
 _TRIANGLES = re.compile(r"\d+ △")
