@@ -99,11 +99,6 @@ def cross(u: Place, v: Place) -> float:
     return u.real * v.imag - u.imag * v.real
 
 
-def circumcenter(a: Place, b: Place, c: Place) -> Place:
-    """Return the centre of the circle through three points."""
-    return meet((a + b) / 2, (a + b) / 2 + 1j * (b - a), (a + c) / 2, (a + c) / 2 + 1j * (c - a))
-
-
 def degrees(a: Place, v: Place, b: Place) -> float:
     """Return the angle a v b, in [0, 180]."""
     w = (b - v) * (a - v).conjugate()

@@ -103,7 +103,7 @@ def the_length(name: str) -> Wordings:
 
 # forms ------------------------------------------------------------------------------------------
 
-_FORMS = (  # {p} place, {f} facts, {q} question; capitals are set afterwards
+_FORMS = (  # {p} place, {f} facts, {f;} by semicolons, {q} question, {q!} without its full stop
     "{p}, {f}. {q}",
     "{p}, {f}, {q}",
     "as shown in the figure, {p}, {f}. {q}",
