@@ -14,12 +14,13 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from qr_cli import attention as attention
+    from qr_cli import generate as generate
     from qr_cli import reparam as reparam
+    from qr_cli.api import attach as attach
     from qr_cli.api import load as load
     from qr_cli.api import run as run
     from qr_cli.attention.backbones.create import create_backbone as create_backbone
     from qr_cli.attention.create import create_attention as create_attention
-    from qr_cli.attention.insert import attach as attach
     from qr_cli.attention.insert import collect_aux_loss as collect_aux_loss
     from qr_cli.attention.insert import detach as detach
     from qr_cli.attention.insert import iter_attention as iter_attention
@@ -30,13 +31,17 @@ _PUBLIC = {
     "load": "qr_cli.api",
     "create_attention": "qr_cli.attention.create",
     "create_backbone": "qr_cli.attention.backbones.create",
-    "attach": "qr_cli.attention.insert",
+    "attach": "qr_cli.api",
     "detach": "qr_cli.attention.insert",
     "iter_attention": "qr_cli.attention.insert",
     "collect_aux_loss": "qr_cli.attention.insert",
     "fuse": "qr_cli.fuse",
 }
-_ROOMS = ("attention", "reparam")  # packages, reached as qr.attention.FILE, qr.reparam.fold
+_ROOMS = (
+    "attention",
+    "generate",
+    "reparam",
+)  # packages, reached as qr.attention.FILE, qr.reparam.fold
 __all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604
 
 

@@ -30,6 +30,10 @@ _JOBS = {
         "qr_cli.handoff.evaluate:evaluate",
     ),
 }
+_ATTACH = {
+    "network": "qr_cli.attention.insert:attach",
+    "pipeline": "qr_cli.generate.attach:attach",
+}
 _LOADERS = {
     "attention": "qr_cli.attention.load:load",
     "handoff": "qr_cli.handoff.load:load",
@@ -96,6 +100,24 @@ def run(
         resume=resume,
         overwrite=overwrite,
     )
+
+
+def attach(target: Any, what: Any, **settings: Any) -> Any:
+    """Put attention into a network, or an adapter behind the text encoder of a pipeline.
+
+    Args:
+        target: a network (`qr_cli.attention.insert.attach`) or a pipeline of diffusers
+            (`qr_cli.generate.attach.attach`).
+        what: an attention module, "lsas(eca)"; or an adapter: "tiny", a folder, an object.
+        settings: of the one or the other: `stages`, `place`, `seed` .. or `eta`, `strict`.
+
+    Returns:
+        The network, or an `Attached` that can be used in a `with`.
+    """
+    from torch import nn
+
+    network = isinstance(target, nn.Module)
+    return import_target(_ATTACH["network" if network else "pipeline"])(target, what, **settings)
 
 
 def load(path: str | Path, *, which: str = "last") -> nn.Module:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from qr_cli.attention.backbones.create import create_backbone
 from qr_cli.engine.accelerator import check_device
+from qr_cli.engine.folder import appearing, usable
 from qr_cli.engine.run import write_text
 from qr_cli.errors import EnvironmentFault, UsageError
 from qr_cli.reparam import approx, exporting, folder, latency, outcome
@@ -54,7 +55,7 @@ def reparam(recipe: Reparam, doing: Doing = lambda subject, job: None) -> Iterat
         exporting.require(format)
     out = None
     if not recipe.output.dry_run:
-        out = folder.check(recipe.output.out, overwrite=recipe.output.overwrite)
+        out = usable(recipe.output.out, overwrite=recipe.output.overwrite)
     name = Path(recipe.place).name
     doing(name, "reading")
     source = open_source(recipe.source)
@@ -110,7 +111,7 @@ def _proven(
             hint="leave out --verify, or a machine with more memory",
         )
     backbone = _backbone(source, result)
-    with folder.appearing(out) as hidden:
+    with appearing(out) as hidden:
         for format in recipe.output.export:
             doing(name, f"exporting to {format}")
             path = hidden / exporting.FILES[format]
@@ -143,7 +144,7 @@ def _keys(recipe: Reparam, source: Source, out: Path | None) -> Iterator[Record]
         yield _copied(recipe, source, out, folded.steps)
         return
     worst = max(folded.errors.values(), default=None)
-    with folder.appearing(out) as hidden:
+    with appearing(out) as hidden:
         folder.save(folded.tensors, hidden / "model.safetensors")
         sha = sha256(source.file)
         card = {"task": "reparam", "arch": "keys", "bn_eps": recipe.source.bn_eps,
@@ -171,7 +172,7 @@ def _keys(recipe: Reparam, source: Source, out: Path | None) -> Iterator[Record]
 
 def _copied(recipe: Reparam, source: Source, out: Path, steps: list[Step]) -> Record:
     """Copy a network in which there is nothing to fold, byte for byte."""
-    with folder.appearing(out) as hidden:
+    with appearing(out) as hidden:
         name = "model.safetensors" if source.file.suffix == ".safetensors" else source.file.name
         shutil.copyfile(source.file, hidden / name)
         for other in ("model.json", "plain.safetensors"):
