@@ -20,7 +20,7 @@ app = lazy_app(
         "train": Stub("qr_cli.cli.train:app", "Train a model from a recipe or from flags.", _DO),
         "eval": Stub("qr_cli.cli.eval:app", "Evaluate and compare what was trained.", _DO),
         "fuse": Stub("qr_cli.cli.fuse:app", "Fuse hyperspectral with multispectral images.", _DO),
-        "generate": Stub("qr_cli.cli.planned:generate", "Not yet: draw what a sentence says.", _DO),
+        "generate": Stub("qr_cli.cli.generate:app", "Draw what a sentence says.", _DO),
         "solve-geo": Stub("qr_cli.cli.solve_geo:app", "Solve and prove plane geometry.", _DO),
         "handoff": Stub("qr_cli.cli.handoff:app", "Decide when a human should take over.", _DO),
         "reparam": Stub(

@@ -9,6 +9,7 @@ app = lazy_app(
         "geo": Stub("qr_cli.cli.data_geo:app", "Geometry: run programs, check proofs, convert."),
         "hsi": Stub("qr_cli.cli.data_hsi:app", "Hyperspectral images: simulate, look, convert."),
         "mhch": Stub("qr_cli.cli.data_mhch:app", "Dialogues for handoff models."),
+        "tiny-sd": Stub("qr_cli.cli.data_tiny_sd:app", "The tiny base of qr generate."),
     },
     help="Make, convert and check data sets.",
 )

@@ -66,10 +66,18 @@ def _bases() -> Iterator[Row]:
         yield {"name": name, "summary": entry.summary}
 
 
+def _generate() -> Iterator[Row]:
+    from qr_cli.generate.names import JUDGES, SUITES
+
+    for table in (SUITES, JUDGES):
+        for name, entry in table.all().items():
+            yield {"name": name, "summary": entry.summary}
+
+
 def _recipes() -> Iterator[Row]:
     from qr_cli.engine.resolve import shipped
 
-    for task in ("attention", "reparam", "fuse", "handoff"):
+    for task in ("attention", "reparam", "fuse", "generate", "handoff"):
         for name, path in shipped(task).items():
             head = path.read_text("utf-8").splitlines()[0].lstrip("# ")
             yield {"name": name, "task": task, "summary": head}
@@ -100,6 +108,7 @@ KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
     "geo": ("Operators, reasons of proofs, families of problems.", _geo),
     "methods": ("Fusion methods, for qr fuse --method.", _methods),
     "bases": ("Bases of handoff models, for --base.", _bases),
+    "generate": ("Suites and judges of qr eval generate.", _generate),
     "recipes": ("Shipped recipes, for --recipe.", _recipes),
 }
 _NUMBERS = {"parameters": "params", "start_gate": "gate"}  # columns of some kinds
