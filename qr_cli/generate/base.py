@@ -19,6 +19,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 
+import qr_cli.generate.tiny  # noqa: F401  (diffusers finds classes of imported modules only)
 from qr_cli.errors import DataError, UsageError, WeightsError
 from qr_cli.generate.digits import ASSETS
 
@@ -42,7 +43,7 @@ class Wishes(NamedTuple):
 
 def load_base(
     name: str, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> StableDiffusionPipeline:
+) -> Any:
     """Return the pipeline of a diffusers folder, of "tiny", or of a hub name in the local cache.
 
     Raises:
@@ -51,7 +52,8 @@ def load_base(
         WeightsError: a part of it is damaged.
     """
     folder = base_folder(name)
-    _quiet()
+    quiet_libraries()
+    pipe: Any
     try:
         pipe = StableDiffusionPipeline.from_pretrained(
             folder, local_files_only=True, torch_dtype=dtype
@@ -102,7 +104,7 @@ def wishes(folder: Path) -> Wishes:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def set_solver(pipe: StableDiffusionPipeline, name: str) -> None:
+def set_solver(pipe: Any, name: str) -> None:
     """Exchange the scheduler, keeping the noise schedule the base was trained with."""
     if name == "keep":
         return
@@ -134,7 +136,7 @@ def _check_family(parts: dict[str, Any]) -> None:
         raise UsageError(f"{family} is another family; {_ONLY}")
 
 
-def _quiet() -> None:
+def quiet_libraries() -> None:
     """Leave loading bars and notes of the libraries out of the talk; errors are raised."""
     for library in (diffusers.utils.logging, transformers.utils.logging):
         library.set_verbosity_error()

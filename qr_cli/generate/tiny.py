@@ -165,7 +165,7 @@ def scheduler() -> DDIMScheduler:
     )
 
 
-def pipeline(seed: int = 0) -> StableDiffusionPipeline:
+def pipeline(seed: int = 0) -> Any:
     """Return the base with an untrained U-Net drawn from `seed`."""
     words = tokenizer()
     encoder = text_encoder(words)
@@ -181,9 +181,15 @@ def pipeline(seed: int = 0) -> StableDiffusionPipeline:
     )
 
 
-def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
+def save(pipe: Any, folder: Path) -> None:
     """Write the base as a diffusers folder in float16, with the defaults of `qr generate`."""
+    words = pipe.tokenizer.backend_tokenizer
+    words.no_padding()  # which the last call of it has set
+    words.no_truncation()
     pipe.to(torch.float16).save_pretrained(folder)
+    path = folder / "text_encoder" / "config.json"  # whose dtype decides how it is loaded
+    config = json.loads(path.read_text("utf-8")) | {"dtype": "float32"}
+    path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     (folder / "qr.json").write_text(json.dumps(DEFAULTS) + "\n", "utf-8")
 
 

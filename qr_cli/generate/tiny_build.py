@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
@@ -40,9 +40,7 @@ AS_SHIPPED = Training()
 Tick = Callable[[int, float], None]
 
 
-def train(
-    seed: int = 0, how: Training = AS_SHIPPED, tick: Tick | None = None
-) -> tuple[StableDiffusionPipeline, float]:
+def train(seed: int = 0, how: Training = AS_SHIPPED, tick: Tick | None = None) -> tuple[Any, float]:
     """Return the trained base and the mean loss of its last 200 updates.
 
     `tick` hears every update: its number from 1, its loss.
@@ -75,7 +73,7 @@ def train(
 class _Texts:
     """Embeddings of prompts, each encoded once."""
 
-    def __init__(self, pipe: StableDiffusionPipeline) -> None:
+    def __init__(self, pipe: Any) -> None:
         self.pipe, self.known = pipe, dict[str, Tensor]()
 
     @torch.no_grad()
@@ -91,9 +89,7 @@ class _Texts:
         return torch.stack([self.known[prompt] for prompt in prompts])
 
 
-def _loss(
-    pipe: StableDiffusionPipeline, texts: _Texts, how: Training, draw: torch.Generator
-) -> Tensor:
+def _loss(pipe: Any, texts: _Texts, how: Training, draw: torch.Generator) -> Tensor:
     """Return the velocity error of one random batch."""
     count = how.batch_size
     grey, labels = load_digits("generator")

@@ -11,7 +11,7 @@ from typing import Any
 from qr_cli.engine.folder import appearing, usable
 from qr_cli.errors import RunFailed
 from qr_cli.generate import tiny, tiny_build
-from qr_cli.generate.base import TINY, load_base
+from qr_cli.generate.base import TINY, load_base, quiet_libraries
 from qr_cli.generate.digits import load_digits, paint, tint_table
 from qr_cli.generate.judges import CnnJudge, KnnJudge, TintJudge, train_digit_cnn
 from qr_cli.generate.measure import Cell, Look, run_conditions
@@ -59,6 +59,7 @@ def build(
         if step % PER_STEP == 0:
             doing("training", f"update {step} of {how.steps}, loss {loss:.3f}")
 
+    quiet_libraries()
     doing("training", f"{how.steps} updates")
     pipe, loss = tiny_build.train(seed, how, tick)
     with TemporaryDirectory() as place:

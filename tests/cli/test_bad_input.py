@@ -124,12 +124,6 @@ CALLS = [
     # machine
     Row("train attention --device cuda", 5, "--device: cuda is not available here", "--device cpu"),
     Row("train attention --precision fp16", 5, "--precision: fp16 needs a GPU", "--precision bf16"),
-    Row(
-        "generate x y --z",
-        5,
-        "qr generate is not part of this version yet",
-        "qr train attention --help",
-    ),
 ]
 
 

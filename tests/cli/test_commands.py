@@ -1,4 +1,4 @@
-"""The smaller commands: eval, list, the ones that are planned; and a run that is repeated."""
+"""The smaller commands: eval, list; and a run that is repeated."""
 
 import hashlib
 import json
@@ -6,14 +6,10 @@ import re
 import shutil
 
 import pytest
-import typer
 
 from qr_cli import __version__
 from qr_cli.attention.names import MODULES, SOURCES
-from qr_cli.cli.app import app
 from qr_cli.cli.list import KINDS
-
-PLANNED = ("generate",)
 
 
 def weights_of(run) -> str:
@@ -83,20 +79,6 @@ def test_the_lists_hold_the_tables(qr):
     assert set(MODULES) == set(qr("list", "modules", "--quiet").out.split())
     assert set(SOURCES) == set(qr("list", "data", "--quiet").out.split())
     assert "resnet20" in qr("list", "archs", "--quiet").out.split()
-
-
-@pytest.mark.parametrize("name", PLANNED)
-@pytest.mark.parametrize("rest", [(), ("a", "--b", "1")])
-def test_planned_commands_say_so_and_exit_5(qr, name, rest):
-    answer = qr(name, *rest)
-    assert (answer.code, answer.out) == (5, "")
-    assert f"qr: error: qr {name} is not part of this version yet" in answer.err
-
-
-def test_planned_commands_are_called_so_in_the_help():
-    stubs = typer.main.get_command(app).commands
-    for name in PLANNED:
-        assert stubs[name].help.startswith("Not yet: ")
 
 
 def test_the_version_is_that_of_the_package(qr):
