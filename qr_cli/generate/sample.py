@@ -53,7 +53,8 @@ def generate(
         studio.count(record)
         yield record
     studio.warn()
-    if recipe.compare.grid and os.environ.get("RANK", "0") == "0":
+    drawn = any("image" in record for record in records)
+    if recipe.compare.grid and drawn and os.environ.get("RANK", "0") == "0":
         from qr_cli.generate.grid import grid_of_records  # imports matplotlib
 
         yield {"event": "grid", "image": grid_of_records(records, studio.out).as_posix()}

@@ -104,9 +104,10 @@ class Studio:
         """Raise `UsageError` where a picture is there and may be neither replaced nor kept."""
         if self.overwrite or self.resume:
             return
-        for prompt in prompts:
-            for picture in self.pictures(prompt):
-                self._check_free(picture)
+        pictures = (picture for prompt in prompts for picture in self.pictures(prompt))
+        for picture in pictures:
+            for variant in self.variants:
+                self._check_free(picture.path(self.out, variant))
 
     def make(self, batch: Batch) -> list[Record]:
         """Draw, write and describe a batch; a fault is the answer of each of its pictures."""
@@ -153,9 +154,9 @@ class Studio:
         paths: list[Path],
     ) -> None:  # fmt: skip
         """Draw a batch in one variant and write it."""
-        for picture in batch:
-            if not (self.overwrite or self.resume):
-                self._check_free(picture)
+        if not (self.overwrite or self.resume):
+            for path in paths:
+                self._check_free(path)
         if self.attached is not None:
             self.attached.eta = variant.eta
         done = draw(
@@ -171,14 +172,12 @@ class Studio:
             facts["flagged"] = flagged
             write_picture(path, pixels.numpy(), facts)
 
-    def _check_free(self, picture: Picture) -> None:
-        for variant in self.variants:
-            path = picture.path(self.out, variant)
-            if path.exists():
-                raise UsageError(
-                    f"--out: {path} is there already",
-                    hint="--overwrite replaces it, --resume keeps it, --out names another folder",
-                )
+    def _check_free(self, path: Path) -> None:
+        if path.exists():
+            raise UsageError(
+                f"--out: {path} is there already",
+                hint="--overwrite replaces it, --resume keeps it, --out names another folder",
+            )
 
 
 def _variants(recipe: Generate, eta: float | None) -> list[Variant]:
