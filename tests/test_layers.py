@@ -24,6 +24,8 @@ LIGHT = (  # files that help and a dry run's checks read: no torch
     *("engine/launch.py", "attention/names.py", "attention/grammar.py"),
     *("attention/backbones/names.py", "handoff/bases/__init__.py"),
     *("handoff/eval_recipe.py", "handoff/ask_recipe.py"),
+    *("generate/sample_recipe.py", "generate/eval_recipe.py", "generate/tiny_recipe.py"),
+    *("generate/names.py", "generate/extra.py"),
 )
 HEAVY = {
     *("torch", "torchvision", "numpy", "scipy", "PIL", "accelerate", "safetensors", "matplotlib"),

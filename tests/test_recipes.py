@@ -27,6 +27,7 @@ EVALUATIONS = {
     "attention": "qr_cli.attention.recipe:AttentionEval",
     "fuse": "qr_cli.fuse.recipe:FuseEval",
     "handoff": "qr_cli.handoff.eval_recipe:HandoffEval",
+    "generate": "qr_cli.generate.eval_recipe:GenerateEval",
     "ask": "qr_cli.handoff.ask_recipe:Ask",
 }
 COMMANDS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,6 +9,7 @@ from qr_cli.cli.options import Call, recipe_app
 from qr_cli.cli.output import out
 from qr_cli.cli.status import Status
 from qr_cli.generate.eval_recipe import GenerateEval
+from qr_cli.generate.extra import prepare
 
 Record = dict[str, Any]
 # event -> title, its columns; ">" is aligned to the right
@@ -31,7 +31,7 @@ TEXTS = ("condition", "category", "judge", "treated", "measure")
 
 def command(call: Call[GenerateEval]) -> None:
     """Stream records; on a terminal show one table per kind."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # read when the libraries are imported
+    prepare()
     found: list[Record] = []
     with ExitStack() as stack:
         stack.callback(_show, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,6 +9,7 @@ from qr_cli.cli.options import Call, recipe_app, typed
 from qr_cli.cli.output import out
 from qr_cli.engine.launch import is_child, relaunch
 from qr_cli.errors import QrError
+from qr_cli.generate.extra import prepare
 from qr_cli.generate.sample_recipe import Generate
 
 Record = dict[str, Any]
@@ -18,7 +18,7 @@ Record = dict[str, Any]
 def command(call: Call[Generate]) -> None:
     """Show the plan, or draw every prompt."""
     recipe = call.recipe
-    os.environ["HF_HUB_OFFLINE"] = "1"  # read when the libraries are imported
+    prepare()
     if call.dry_run:
         _plan(recipe)
         return

@@ -14,7 +14,7 @@ class Target(Section):
     """What is evaluated."""
 
     base: Annotated[
-        str, Field(min_length=1, description="tiny, or a diffusers folder of SD 1.x / 2.x.")
+        str, Field(min_length=1, description="Base: tiny, or a diffusers folder of SD 1.x / 2.x.")
     ] = "tiny"
     adapter: Annotated[
         tuple[str, ...], Field(description="Adapters; several are training seeds of one.")
@@ -30,7 +30,7 @@ class Target(Section):
     strict: Annotated[bool, Field(description="Refuse an adapter made for another base.")] = False
 
 
-class Ask(Section):
+class Question(Section):
     """What is asked of it."""
 
     suite: Annotated[
@@ -84,15 +84,15 @@ class GenerateEval(Recipe):
 
     task: Literal["generate"] = "generate"
     target: Target = Target()
-    ask: Ask = Ask()
+    question: Question = Question()
     sampling: EvalSampling = EvalSampling()
     report: Report = Report()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         for flag, values in (
-            ("--seeds", self.ask.seeds),
-            ("--sweep-eta", self.ask.sweep_eta),
+            ("--seeds", self.question.seeds),
+            ("--sweep-eta", self.question.sweep_eta),
             ("--adapter", self.target.adapter),
         ):
             if len(set(values)) != len(values):

@@ -112,7 +112,7 @@ def write(folder: Path, recipe: GenerateEval, records: list[Record], what: Evalu
         folder,
         title="generate: evaluation",
         lead=f"{', '.join(what.adapters)} on {recipe.target.base}, {len(what.rows)} prompts of "
-        f"{recipe.ask.suite}. {LIMITS}",
+        f"{recipe.question.suite}. {LIMITS}",
         figures=_plots(records, what),
         tables=[table for event in TABLES if (table := _table(event, records)).rows],
         defaults=json.loads(GenerateEval().model_dump_json()),
@@ -166,19 +166,19 @@ def _pictures(folder: Path, what: Evaluated) -> None:
         )
         for number, pixels in enumerate(pictures):
             Image.fromarray(pixels.numpy()).save(folder / "images" / f"{number:05d}-{name}.png")
-    write_png(folder / "grid.png", _grid(what, LIGHT))
+    write_png(folder / "grid.png", _grid(what, LIGHT, 8))
 
 
 def _grid_plot(what: Evaluated) -> Plot:
     return Plot(
         "pictures",
-        "The same noise, drawn from the sentence, with the adapter, and from keywords",
-        "Eight evenly spread prompts, first noise seed, first adapter.",
-        lambda theme: _grid(what, theme),
+        "The same noise under every condition",
+        "Four evenly spread prompts, first noise seed, first adapter; eight are in grid.png.",
+        lambda theme: _grid(what, theme, 4),
     )
 
 
-def _grid(what: Evaluated, theme: Any) -> Any:
+def _grid(what: Evaluated, theme: Any, count: int) -> Any:
     """Return the grid: conditions across, or etas where they were swept."""
     etas = {cell.eta for cell in what.found.pictures if cell.condition == "adapter"}
     if len(etas) > 1:
@@ -194,7 +194,7 @@ def _grid(what: Evaluated, theme: Any) -> Any:
         names = [cell.condition for cell in cells]
     rows = [
         Row(what.rows[i]["text"], [what.found.pictures[cell][i].numpy() for cell in cells])
-        for i in spread(len(what.rows), 8)
+        for i in spread(len(what.rows), count)
     ]
     return grid_figure(theme, names, rows)
 

@@ -43,7 +43,7 @@ def evaluate(
         DataError: suite or base cannot be read.
         WeightsError: base, adapter, judge or CLIP folder cannot be used.
     """
-    ask, target = recipe.ask, recipe.target
+    ask, target = recipe.question, recipe.target
     check_device(recipe.sampling.device, recipe.sampling.precision)
     report = None
     if recipe.report.out is not None:

@@ -22,6 +22,7 @@ Record = dict[str, Any]
 Array = np.ndarray
 ORDER = ("base", "adapter", "keyword", "keyword+adapter")
 SHADES = {"base": 4, "adapter": 0, "keyword": 2, "keyword+adapter": 3}  # colours of a theme
+_QUERIES = 5  # positions of the output that canonical keywords fill
 _INTERVALS = "Bars across: 95 % bootstrap interval over prompts."
 
 
@@ -63,7 +64,7 @@ def sweep_plot(records: Sequence[Record], eta: float) -> Plot | None:
         return None
     return Plot(
         "eta",
-        "Eta is a dial between keywords left alone and sentences understood",
+        "Sentences and keywords, from the bare base to the full adapter",
         f"Share of pictures right by {judge}. Eta 0 is the bare base; dashed: eta {eta:g}.",
         partial(_sweep, lines, eta),
     )
@@ -84,8 +85,8 @@ def labels_plot(found: Found, rows: Sequence[Record], eta: float) -> Plot | None
         panels.append((key, [str(name) for name in names], bars))
     return Plot(
         "labels",
-        "Which digits and tints are understood",
-        f"Share right by digit-cnn and tint, eta {eta:g}; a line from base to adapter.",
+        "Digit by digit and tint by tint",
+        f"Share right by digit-cnn and by tint, at eta {eta:g}.",
         partial(_labels, panels),
     )
 
@@ -132,7 +133,7 @@ def map_plot(texts: Texts, adapted: Array) -> Plot | None:
     points = [(x @ directions).numpy() for x in (narratives, moved, keywords)]
     return Plot(
         "embeddings",
-        "The adapter moves sentences to where their keywords are",
+        "Sentences before and after the adapter, and their keywords",
         "First two principal components of the keyword embeddings; numbers are digits.",
         partial(_map, points, texts.labels[:, 0].numpy()),
     )
@@ -215,7 +216,7 @@ def _outcomes(records: Sequence[Record], theme: Theme) -> Figure:
         for key, color in parts:
             count = record[key]
             axes.barh(y, count, left=left, height=0.7, color=color)
-            if count > 0.04 * record["n"]:
+            if count > 0.11 * record["n"]:
                 ink = theme.ink if key == "tie" else theme.paper
                 axes.text(
                     left + count / 2, y, f"{key} {count}", color=ink, fontsize=SMALL,
@@ -229,17 +230,17 @@ def _outcomes(records: Sequence[Record], theme: Theme) -> Figure:
 
 
 def _attention(weights: Array, labels: Sequence[Sequence[str]], theme: Theme) -> Figure:
-    figure = Figure(figsize=(WIDTH * 1.5, 2.25 * len(weights) / 2), facecolor=theme.paper)
+    figure = Figure(figsize=(WIDTH, 1.35 * len(weights)), facecolor=theme.paper)
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(weights) // 2, 2, squeeze=False)
-    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.12, top=0.99, hspace=0.85, wspace=0.12)
-    for axes, rows, words in zip(grid.flat, weights, labels, strict=True):
-        shown = rows[:6, : len(words)]
-        axes.imshow(
-            shown, cmap="Blues" if theme.name == "light" else "viridis", vmin=0, aspect="auto"
-        )
-        axes.set_xticks(range(len(words)), words, rotation=90, fontsize=6.5)
-        axes.set_yticks(range(len(shown)), [str(i) for i in range(len(shown))], fontsize=6.5)
+    grid = figure.subplots(len(weights), 1, squeeze=False)[:, 0]
+    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.09, top=0.99, hspace=1.5)
+    colours = "Blues" if theme.name == "light" else "viridis"
+    for axes, rows, words in zip(grid, weights, labels, strict=True):
+        shown = rows[:_QUERIES, : len(words)]
+        axes.imshow(shown, cmap=colours, vmin=0, aspect="auto")
+        axes.set_xticks(range(len(words)), words, rotation=60, fontsize=7, ha="right", va="top",
+                        rotation_mode="anchor")  # fmt: skip
+        axes.set_yticks(range(len(shown)), [str(i) for i in range(len(shown))], fontsize=7)
         axes.tick_params(colors=theme.muted, length=0, pad=2)
         axes.spines[:].set_visible(False)
     return figure

@@ -35,10 +35,10 @@ class Model(Section):
     """What draws it."""
 
     base: Annotated[
-        str, Field(min_length=1, description="tiny, or a diffusers folder of SD 1.x / 2.x.")
+        str, Field(min_length=1, description="Base: tiny, or a diffusers folder of SD 1.x / 2.x.")
     ] = "tiny"
     adapter: Annotated[
-        str | None, Field(description="tiny, none, FOLDER, run or .pt; default: base's own.")
+        str | None, Field(description="Adapter: tiny, none, FOLDER, run or .pt.")
     ] = None
     eta: Annotated[
         float | None,

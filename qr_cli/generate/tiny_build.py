@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,49 +19,46 @@ from torch.nn.functional import mse_loss
 from qr_cli.generate import tiny, world
 from qr_cli.generate.digits import load_digits, paint, tint_table
 
-
-@dataclass(frozen=True)
-class Training:
-    """How the U-Net is trained."""
-
-    steps: int = 1200
-    batch_size: int = 64
-    lr: float = 2e-3
-    weight_decay: float = 0.01
-    warmup: int = 100
-    floor: float = 0.02  # of lr, at the end of the cosine
-    clip_norm: float = 1.0
-    empty_share: float = 0.1
-    ema_decay: float = 0.998
-
-
-AS_SHIPPED = Training()
 Tick = Callable[[int, float], None]
 
 
-def train(seed: int = 0, how: Training = AS_SHIPPED, tick: Tick | None = None) -> tuple[Any, float]:
+def train(
+    *, seed: int, steps: int, batch_size: int, lr: float, weight_decay: float, warmup: int,
+    floor: float, clip_norm: float, empty_share: float, ema_decay: float, tick: Tick | None = None,
+) -> tuple[Any, float]:  # fmt: skip
     """Return the trained base and the mean loss of its last 200 updates.
 
-    `tick` hears every update: its number from 1, its loss.
+    Args:
+        seed: of weights, batches and noise.
+        steps: updates.
+        batch_size: pictures per update.
+        lr: peak learning rate.
+        weight_decay: of AdamW.
+        warmup: updates of the linear rise.
+        floor: share of `lr` at the end of the cosine.
+        clip_norm: of the gradient.
+        empty_share: share of empty prompts.
+        ema_decay: of the running mean of the weights, once it has run in.
+        tick: hears every update: its number from 1, its loss.
     """
     pipe = tiny.pipeline(seed)
     draw = torch.Generator().manual_seed(seed)
     network = pipe.unet.train()
     kept = deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=how.lr, betas=(0.9, 0.99), weight_decay=how.weight_decay
+        network.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: _rate(n, how))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: rate(n, steps, warmup, floor))
     texts = _Texts(pipe)
     losses: list[float] = []
-    for step in range(how.steps):
-        loss = _loss(pipe, texts, how, draw)
+    for step in range(steps):
+        loss = _loss(pipe, texts, batch_size, empty_share, draw)
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), how.clip_norm)
+        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         optimizer.step()
         schedule.step()
-        _follow(kept, network, min(how.ema_decay, (step + 1) / (step + 10)))
+        _follow(kept, network, min(ema_decay, (step + 1) / (step + 10)))
         losses.append(float(loss.detach()))
         if tick:
             tick(step + 1, losses[-1])
@@ -89,14 +85,15 @@ class _Texts:
         return torch.stack([self.known[prompt] for prompt in prompts])
 
 
-def _loss(pipe: Any, texts: _Texts, how: Training, draw: torch.Generator) -> Tensor:
+def _loss(
+    pipe: Any, texts: _Texts, count: int, empty_share: float, draw: torch.Generator
+) -> Tensor:
     """Return the velocity error of one random batch."""
-    count = how.batch_size
     grey, labels = load_digits("generator")
     which = torch.randint(len(labels), (count,), generator=draw)
     tints = torch.randint(len(world.TINTS), (count,), generator=draw)
     latents = 2 * paint(grey[which], tint_table()[tints]) - 1
-    empty = torch.rand(count, generator=draw) < how.empty_share
+    empty = torch.rand(count, generator=draw) < empty_share
     names = list(world.TINTS)
     prompts = [
         "" if skip else _prompt(int(digit), names[tint], draw)
@@ -113,12 +110,12 @@ def _prompt(digit: int, tint: str, draw: torch.Generator) -> str:
     return world.keyword_prompt(world.base_head(digit, tint, draw), draw)
 
 
-def _rate(step: int, how: Training) -> float:
+def rate(step: int, steps: int, warmup: int, floor: float) -> float:
     """Return the factor of the learning rate: a linear rise, then a cosine down to the floor."""
-    if step < how.warmup:
-        return (step + 1) / how.warmup
-    done = (step - how.warmup) / max(1, how.steps - how.warmup)
-    return how.floor + (1 - how.floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 @torch.no_grad()

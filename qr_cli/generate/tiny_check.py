@@ -16,6 +16,7 @@ from qr_cli.generate.digits import load_digits, paint, tint_table
 from qr_cli.generate.judges import CnnJudge, KnnJudge, TintJudge, train_digit_cnn
 from qr_cli.generate.measure import Cell, Look, run_conditions
 from qr_cli.generate.suites import seen
+from qr_cli.generate.tiny_recipe import TinySd
 
 Record = dict[str, Any]
 # what a base must reach: condition, judge, at least or at most, share
@@ -31,29 +32,22 @@ PER_STEP = 100  # updates between progress lines
 
 
 def build(
-    out: str | None,
-    *,
-    seed: int = 0,
-    check: bool = False,
-    overwrite: bool = False,
-    how: tiny_build.Training = tiny_build.AS_SHIPPED,
-    doing: Callable[[str, str], None] = lambda subject, job: None,
+    recipe: TinySd, doing: Callable[[str, str], None] = lambda subject, job: None
 ) -> Iterator[Record]:
-    """Train a base into a folder; with `check` also judge it and the one that ships.
+    """Train a base into a folder; with --check also judge it and the one that ships.
 
     Args:
-        out: the folder; None with `check`: a temporary one.
-        seed: of weights, batches and noise.
-        check: whether to draw with both bases and compare figures.
-        overwrite: whether a folder that is there may be replaced.
-        how: the training.
+        recipe: how, and where to; with --check it needs no folder.
         doing: is told of progress.
 
     Raises:
         UsageError: there is no folder, or it is taken.
-        RunFailed: with `check`, a figure does not reach its bar.
+        RunFailed: with --check, a figure does not reach its bar.
     """
-    target = None if check and out is None else usable(out, overwrite=overwrite)
+    what, how = recipe.build, recipe.tiny
+    target = None
+    if what.out is not None or not what.check:
+        target = usable(what.out, overwrite=what.overwrite)
 
     def tick(step: int, loss: float) -> None:
         if step % PER_STEP == 0:
@@ -61,13 +55,13 @@ def build(
 
     quiet_libraries()
     doing("training", f"{how.steps} updates")
-    pipe, loss = tiny_build.train(seed, how, tick)
+    pipe, loss = tiny_build.train(**how.model_dump(), tick=tick)
     with TemporaryDirectory() as place:
         made = Path(place) / "tiny-sd"
         tiny.save(pipe, made)
         yield {
             "event": "build",
-            "seed": seed,
+            "seed": how.seed,
             "steps": how.steps,
             "last_loss": loss,
             "unet_parameters": sum(p.numel() for p in pipe.unet.parameters()),
@@ -77,8 +71,8 @@ def build(
         if target is not None:
             with appearing(target) as hidden:
                 shutil.copytree(made, hidden, dirs_exist_ok=True)
-        if check:
-            yield from _check(made, seed, doing)
+        if what.check:
+            yield from _check(made, how.seed, doing)
 
 
 def figures(base: str, doing: Callable[[str, str], None] = lambda subject, job: None) -> Record:

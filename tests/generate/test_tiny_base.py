@@ -13,6 +13,7 @@ from qr_cli.generate.base import TINY, load_base
 from qr_cli.generate.digits import ASSETS
 from qr_cli.generate.draw import draw, noise
 from qr_cli.generate.judges import CnnJudge, KnnJudge, TintJudge
+from qr_cli.generate.tiny_recipe import Build, Tiny, TinySd
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +93,14 @@ def test_the_vae_brings_back_what_it_was_given_where_pixels_are_blocks():
 
 # the build -------------------------------------------------------------------------------------
 
-SHORT = tiny_build.Training(steps=5, batch_size=8, warmup=1)
+SHORT = Tiny(steps=8, batch_size=16, warmup=1)
 
 
 def test_a_short_training_learns_is_repeatable_and_leaves_the_text_encoder_alone():
     losses: list[float] = []
     state = torch.get_rng_state()
-    first, _ = tiny_build.train(3, SHORT, lambda step, loss: losses.append(loss))
-    again, last = tiny_build.train(3, SHORT)
+    first, _ = tiny_build.train(**SHORT.model_dump(), tick=lambda _, loss: losses.append(loss))
+    again, last = tiny_build.train(**SHORT.model_dump())
     assert torch.equal(state, torch.get_rng_state())
     assert losses[-1] < losses[0] and last == pytest.approx(sum(losses) / len(losses))
     for name, tensor in first.unet.state_dict().items():
@@ -108,8 +109,7 @@ def test_a_short_training_learns_is_repeatable_and_leaves_the_text_encoder_alone
 
 
 def test_the_learning_rate_rises_and_falls_to_its_floor():
-    how = tiny_build.AS_SHIPPED
-    rates = [tiny_build._rate(step, how) for step in range(how.steps + 1)]
+    rates = [tiny_build.rate(step, 1200, 100, 0.02) for step in range(1201)]
     assert rates[0] == pytest.approx(1 / 100) and max(rates) == rates[100] == 1
     assert rates[-1] == pytest.approx(0.02)
 
@@ -118,9 +118,10 @@ def test_a_build_writes_a_whole_folder_and_a_poor_one_fails_its_check(tmp_path, 
     few = tiny_check.seen()[:4]
     monkeypatch.setattr(tiny_check, "seen", lambda: few)
     monkeypatch.setattr(tiny_check, "judge_figures", lambda seed: {})
+    recipe = TinySd(tiny=SHORT, build=Build(out=str(tmp_path / "made"), check=True))
     records = []
     with pytest.raises(RunFailed, match="built: keyword digit-cnn"):
-        for record in tiny_check.build(str(tmp_path / "made"), check=True, how=SHORT):
+        for record in tiny_check.build(recipe):
             records.append(record)
     assert [record["event"] for record in records] == ["build", "judges", "check", "check"]
     assert records[2]["keyword_digit-cnn"] == records[2]["keyword_tint"] == 1
