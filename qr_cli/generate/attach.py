@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Self
 
@@ -150,8 +150,14 @@ def check_eta(eta: float) -> float:
     if not math.isfinite(eta) or not 0 <= eta <= 2:
         raise UsageError(f"--eta: should be between 0 and 2, got {eta:g}", hint="--eta 0.1")
     if eta > 1:
-        log.warning("eta %g extrapolates: beyond 1 the sentence's own embedding is subtracted", eta)
+        _warn_of_extrapolation(eta)
     return float(eta)
+
+
+@cache
+def _warn_of_extrapolation(eta: float) -> None:
+    """Say once per process what an eta above 1 does."""
+    log.warning("eta %g extrapolates: beyond 1 the sentence's own embedding is subtracted", eta)
 
 
 def check_family(pipe: Any) -> None:
