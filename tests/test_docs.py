@@ -1,5 +1,6 @@
 """The commands of README and docs run, and print what stands there; examples are executed."""
 
+import json
 import os
 import re
 import shlex
@@ -145,3 +146,22 @@ def test_fusion_methods_are_ranked_by_a_shell_pipeline(tmp_path: Path) -> None:
     )
     rows = [line.split("\t") for line in shown.stdout.splitlines()]
     assert [row[0] for row in rows] == ["glp.npz", "bicubic.npz"]
+
+
+def test_the_dial_of_an_adapter_is_read_by_a_shell_pipeline(tmp_path: Path) -> None:
+    row = {"id": "1", "category": "x", "text": "a number for the legs of a spider like snow",
+           "prompt": "white digit eight", "label": {"digit": 8, "tint": "white"}}  # fmt: skip
+    (tmp_path / "suite.jsonl").write_text(json.dumps(row), "utf-8")
+    shown = subprocess.run(
+        [ROOT / "examples" / "eta_dial.sh", "tiny", "suite.jsonl", "0.5"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    head, *rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert head == ["eta", "keywords", "sentences"]
+    assert [row[0] for row in rows] == ["0", "0.5", "1"]
+    assert rows[0][1] == "100.0"

@@ -12,6 +12,8 @@ import os
 import sys
 from typing import NoReturn
 
+KILLED = 6  # the run failed: a rank that was killed has no exit code of its own
+
 
 def is_child() -> bool:
     """Tell whether a launcher started this process."""
@@ -37,7 +39,7 @@ def relaunch(arguments: list[str], *, processes: int, device: str) -> NoReturn:
 
 
 def main(processes: int, arguments: list[str]) -> int:
-    """Run the ranks and return the exit code of the first that failed, or 0."""
+    """Run the ranks and return the exit code of the first that failed, `KILLED`, or 0."""
     import logging
 
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -59,7 +61,7 @@ def main(processes: int, arguments: list[str]) -> int:
         elastic_launch(config, sys.executable)("-m", "qr_cli", *arguments)
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
-        return next((code for code in codes if code > 0), 1)
+        return next((code for code in codes if code > 0), KILLED)
     except (KeyboardInterrupt, SignalException):  # handed on to the ranks, which have saved
         return 130
     return 0

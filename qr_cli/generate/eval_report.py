@@ -134,7 +134,7 @@ def _plots(records: list[Record], what: Evaluated) -> list[Plot]:
 
 def _inside(what: Evaluated) -> list[Plot | None]:
     """Return what the first adapter does to embeddings."""
-    adapter = next(iter(what.adapters.values()))
+    adapter = next(iter(what.adapters.values())).to("cpu")
     texts = [what.rows[i]["text"] for i in spread(len(what.rows), _SHOWN)]
     x = encode(what.pipe, texts).float().cpu()
     with torch.no_grad():

@@ -117,6 +117,26 @@ def test_the_launcher_exits_with_the_code_of_the_rank_that_failed():
     assert "Traceback" not in done.stderr
 
 
+def test_a_rank_that_is_killed_makes_the_run_fail(monkeypatch):
+    import logging
+
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+    from torch.distributed.launcher import api
+
+    from qr_cli.engine import launch as launcher
+
+    def killed(config, program):
+        def run(*arguments):
+            failure = ProcessFailure(local_rank=1, pid=1, exitcode=-9, error_file="none")
+            raise ChildFailedError("qr", {1: failure})
+
+        return run
+
+    monkeypatch.setattr(api, "elastic_launch", killed)
+    monkeypatch.setattr(logging, "disable", lambda level: None)
+    assert launcher.main(2, ["list"]) == 6
+
+
 def launch(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "qr_cli.engine.launch", *arguments],
