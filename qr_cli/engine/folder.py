@@ -14,6 +14,8 @@ from pathlib import Path
 
 from qr_cli.errors import EnvironmentFault, UsageError
 
+MANY = 64  # files
+
 
 def usable(out: str | None, *, overwrite: bool) -> Path:
     """Return the folder, or raise UsageError when there is none or it is taken."""
@@ -35,7 +37,10 @@ def appearing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
         hidden.mkdir(parents=True)
         yield hidden
-        for path in [*(p for p in hidden.rglob("*") if p.is_file()), hidden]:
+        files = [path for path in hidden.rglob("*") if path.is_file()]
+        if len(files) > MANY:
+            os.sync()  # one wait instead of one per picture
+        for path in [*(files if len(files) <= MANY else ()), hidden]:
             _flush(path)
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():

@@ -59,6 +59,7 @@ def build_schedule(
     milestones: Iterable[int] = (),
     gamma: float = 0.1,
     warmup_epochs: float = 0.0,
+    floor: float = 0.0,
 ) -> LRScheduler:
     """Build a schedule that moves once per update.
 
@@ -72,6 +73,7 @@ def build_schedule(
         milestones: of multistep.
         gamma: of multistep.
         warmup_epochs: linear rise from lr/warm-up updates, not for onecycle.
+        floor: share of the rate at which cosine ends.
     """
     if name == "onecycle":
         return OneCycleLR(
@@ -87,7 +89,9 @@ def build_schedule(
     courses: dict[str, Callable[[int], float]] = {
         "constant": lambda step: 1.0,
         "linear": lambda step: 1 - _share(step, warmup, total_steps),
-        "cosine": lambda step: (1 + math.cos(math.pi * _share(step, warmup, total_steps))) / 2,
+        "cosine": lambda step: (
+            floor + (1 - floor) * (1 + math.cos(math.pi * _share(step, warmup, total_steps))) / 2
+        ),
         "multistep": lambda step: gamma ** sum(step // epoch_steps >= drop for drop in drops),
     }
     course = courses[name]

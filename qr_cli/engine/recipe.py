@@ -8,7 +8,7 @@ property. Imports no torch: `qr ... --help` reads these classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -161,7 +161,7 @@ class TrainRecipe(Recipe):
     if TYPE_CHECKING:
         task: str
         optim: Optim
-        schedule: Schedule
+        schedule: Section
         loader: Loader
         run: Run
 
@@ -169,6 +169,11 @@ class TrainRecipe(Recipe):
     def run_name(self) -> str:
         """Return the name of the run folder."""
         return self.run.name or f"run-s{self.run.seed}"
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Return when the main phase stops: epochs, max_steps, ema, patience of its schedule."""
+        return self.schedule.model_dump(include={"epochs", "max_steps", "ema", "patience"})
 
 
 def _listed(values: tuple[int, ...]) -> str:

@@ -100,6 +100,7 @@ class Phase(Task, Protocol):
     """A task that comes before the main one, in a folder of its own: ``phases/<name>``."""
 
     epochs: int
+    max_steps: int | None
     clip_norm: float
 
 

@@ -87,7 +87,7 @@ def train(
     if recipe.run.tracker != "none":
         accelerator.init_trackers(f"qr-{task.name}", config={"run": recipe.run_name})
     limits = Limits(
-        **recipe.schedule.model_dump(include={"epochs", "max_steps", "ema", "patience"}),
+        **recipe.limits,
         **recipe.run.model_dump(include={"log_steps", "save_steps", "keep"}),
         clip_norm=recipe.optim.clip_norm,
     )
@@ -135,7 +135,7 @@ def _train_phases(
         own = replace(
             limits,
             epochs=phase.epochs,
-            max_steps=None,
+            max_steps=phase.max_steps,
             patience=0,
             ema=0.0,
             keep=1,

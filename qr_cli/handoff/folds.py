@@ -37,6 +37,7 @@ class FoldPhase:
         self.task, self.name, self.best = task, f"fold-{number + 1}", task.best
         self.epochs = task.recipe.schedule.epochs
         self.clip_norm = task.recipe.optim.clip_norm
+        self.max_steps: int | None = None
         fold = np.array(fold_of(len(task.corpus), folds))
         self.learnt, self.held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         self.model: Any = None

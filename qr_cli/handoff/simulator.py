@@ -106,6 +106,7 @@ class SimulatorPhase:
     unit = "dialogues"
     best = Best("mean_square", "min")
     clip_norm = 5.0
+    max_steps: int | None = None
 
     def __init__(self, corpus: Corpus, vocabulary: int, *, epochs: int, seed: int) -> None:
         self.corpus, self.epochs, self.seed = corpus, epochs, seed

@@ -18,7 +18,7 @@ from qr_cli.errors import Interrupted
 class Phase(toy.ToyTask):
     """The toy once more, before itself."""
 
-    epochs, clip_norm = 2, 0.0
+    epochs, max_steps, clip_norm = 2, None, 0.0
 
     def __init__(self, recipe, name):
         super().__init__(recipe)
