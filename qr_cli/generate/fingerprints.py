@@ -33,21 +33,22 @@ def text_fingerprint(text_encoder: nn.Module) -> str:
     norm: Any = final_layer_norm(text_encoder)
     table: Tensor = text_encoder.get_input_embeddings().weight  # type: ignore[operator]
     rows = torch.arange(ROWS, device=table.device) * len(table) // ROWS  # evenly strided
-    return _digest([norm.weight, norm.bias, table[rows]])
+    return digest([norm.weight, norm.bias, table[rows]])
 
 
 def unet_fingerprint(unet: nn.Module) -> str:
     """Return the digest of the first and the last convolution."""
     model: Any = unet
-    return _digest([model.conv_in.weight, model.conv_out.weight])
+    return digest([model.conv_in.weight, model.conv_out.weight])
 
 
 def weights_digest(module: nn.Module) -> str:
     """Return the digest of all weights, in the order of their names."""
-    return _digest([tensor for _, tensor in sorted(module.state_dict().items())])
+    return digest([tensor for _, tensor in sorted(module.state_dict().items())])
 
 
-def _digest(tensors: list[Tensor]) -> str:
+def digest(tensors: list[Tensor]) -> str:
+    """Return the sha256 of tensors, rounded to float16."""
     sha = hashlib.sha256()
     for tensor in tensors:
         sha.update(tensor.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -18,12 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from qr_cli.engine.checkpoint import read_card, read_weights, resolve
-from qr_cli.engine.folder import appearing
-from qr_cli.errors import WeightsError
+from qr_cli.engine.folder import appearing, usable
+from qr_cli.errors import UsageError, WeightsError
 from qr_cli.generate.adapter import Axis, SURAdapter
-from qr_cli.generate.official import load_official
+from qr_cli.generate.official import NOTE, load_official
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+CARD = "README.md"
 TINY = Path(__file__).parent / "assets" / "tiny-sur"
 
 
@@ -48,7 +49,7 @@ def save_adapter(
     with appearing(folder) as hidden:
         adapter.save_config(hidden)
         save_file(state, hidden / WEIGHTS, metadata={"format": "pt"})
-        (hidden / "README.md").write_text(card, encoding="utf-8")
+        (hidden / CARD).write_text(card, encoding="utf-8")
         if training:
             (hidden / "training").mkdir()
             kept = {k: v.detach().cpu().contiguous() for k, v in training.items()}
@@ -81,6 +82,56 @@ def find_adapter(
     return adapter
 
 
+def convert(
+    source: str,
+    out: str,
+    *,
+    eta: float | None = None,
+    attention_axis: str | None = None,
+    half: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write the folder of an official file, a run or a folder; return the record.
+
+    Raises:
+        UsageError: eta stands nowhere, or `out` is taken.
+        WeightsError: the weights do not fit.
+    """
+    if attention_axis is not None and attention_axis not in get_args(Axis):
+        raise UsageError(f"--attention-axis: {attention_axis!r} is none of {get_args(Axis)}")
+    folder = usable(out, overwrite=overwrite)
+    adapter = find_adapter(source, eta=eta, attention_axis=cast(Axis | None, attention_axis))
+    if eta is not None:
+        adapter.register_to_config(eta=eta)
+    config = adapter.config
+    card = (
+        f"# SUR-adapter\n\nConverted from {Path(source).name}; eta {config.eta:g}, attention axis "
+        f"{config.attention_axis}. Mind: {NOTE}.\n"
+    )
+    for known in (Path(source) / "adapter" / CARD, Path(source) / CARD):
+        if known.is_file():
+            card = known.read_text("utf-8")
+            break
+    dtype = torch.float16 if half else torch.float32
+    save_adapter(adapter, folder, card=card, dtype=dtype)
+    return {
+        "event": "convert",
+        "source": source,
+        "width": config.hidden_size,
+        "layers": config.num_layers,
+        "eta": config.eta,
+        "attention_axis": config.attention_axis,
+        "parameters": sum(p.numel() for p in adapter.parameters()),
+        "dtype": "float16" if half else "float32",
+        "out": str(folder),
+    }
+
+
+def load(path: str | Path, *, which: str = "last") -> SURAdapter:
+    """Return the adapter of a run or checkpoint of `qr train sur-adapter`."""
+    return _from_run(Path(path), which)
+
+
 def _from_folder(path: Path) -> SURAdapter:
     try:
         config = json.loads((path / CONFIG).read_text("utf-8"))
@@ -90,11 +141,11 @@ def _from_folder(path: Path) -> SURAdapter:
     return _loaded(config, state, path)
 
 
-def _from_run(path: Path) -> SURAdapter:
+def _from_run(path: Path, which: str = "last") -> SURAdapter:
     if not path.exists():
         raise WeightsError(f"there is no adapter {path}", hint="--adapter tiny, a folder, a .pt")
     try:
-        folder = resolve(path)
+        folder = resolve(path, which)
     except WeightsError as error:
         raise WeightsError(
             f"{path} holds no adapter (no {CONFIG}, no checkpoint)", hint="qr train sur-adapter"

@@ -62,3 +62,31 @@ def surd():
     if not folder.is_dir():
         pytest.skip("needs ../shared/data/surd")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_surd(tmp_path_factory):
+    """Return a SURD folder of 120 painted digits, 6 of them to validate on."""
+    import torch
+    from PIL import Image
+
+    from qr_cli.generate.digits import picture
+    from qr_cli.generate.surd import dump
+    from qr_cli.generate.world import surd_rows
+
+    folder = tmp_path_factory.mktemp("surd") / "train"
+    folder.mkdir()
+    draw = torch.Generator().manual_seed(0)
+    rows = [row | {"split": "val" if i < 6 else "train"} for i, row in
+            enumerate(surd_rows("train")[:120])]  # fmt: skip
+    for row in rows:
+        pixels = picture(row["label"]["digit"], row["label"]["tint"], draw=draw)
+        Image.fromarray(pixels).save(folder / row["file_name"])
+    (folder / "metadata.jsonl").write_text(dump(rows), encoding="utf-8")
+    return folder.parent
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Return a cache that all trainings share."""
+    return tmp_path_factory.mktemp("cache")
