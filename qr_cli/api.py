@@ -29,7 +29,9 @@ _JOBS = {
         "qr_cli.handoff.eval_recipe:HandoffEval",
         "qr_cli.handoff.evaluate:evaluate",
     ),
+    ("train", "sur-adapter"): ("qr_cli.generate.recipe:SurTrain", "qr_cli.generate.task:SurTask"),
 }
+_RECIPES = {"sur-adapter": "generate"}  # the folder of recipes, where it is not the task
 _ATTACH = {
     "network": "qr_cli.attention.insert:attach",
     "pipeline": "qr_cli.generate.attach:attach",
@@ -38,6 +40,7 @@ _LOADERS = {
     "attention": "qr_cli.attention.load:load",
     "handoff": "qr_cli.handoff.load:load",
     "reparam": "qr_cli.reparam.load:load",
+    "sur-adapter": "qr_cli.generate.folder:load",
 }
 
 
@@ -62,7 +65,7 @@ def run(
 
     Args:
         verb: "train" or "eval".
-        task: "attention" or "handoff".
+        task: "attention", "handoff", "sur-adapter", "generate".
         recipe: a recipe file, run folder or shipped recipe to start from.
         resume: go on with the run of this name (train).
         overwrite: replace the run of this name (train).
@@ -78,7 +81,7 @@ def run(
     if (verb, task) not in _JOBS:
         raise UsageError(f"unknown job '{verb} {task}'{near(f'{verb} {task}', names)}")
     recipe_class, target = import_target(_JOBS[verb, task][0]), _JOBS[verb, task][1]
-    file = read_recipe(task, recipe) if recipe else None
+    file = read_recipe(_RECIPES.get(task, task), recipe) if recipe else None
     resolved = resolve(recipe_class, file=file, given=by_name(recipe_class, settings))
     if verb == "eval":
         return list(import_target(target)(resolved))

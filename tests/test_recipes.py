@@ -22,7 +22,9 @@ CLASSES = {
     "reparam": "qr_cli.reparam.recipe:Reparam",
     "fuse": "qr_cli.fuse.recipe:Fuse",
     "handoff": "qr_cli.handoff.recipe:Handoff",
+    "generate": "qr_cli.generate.recipe:SurTrain",
 }
+OWN = {"tiny-sd": "qr_cli.generate.tiny_recipe:TinySd"}  # recipes of another class of their room
 EVALUATIONS = {
     "attention": "qr_cli.attention.recipe:AttentionEval",
     "fuse": "qr_cli.fuse.recipe:FuseEval",
@@ -35,6 +37,7 @@ COMMANDS = {
     "reparam": ("qr reparam",),
     "fuse": ("qr fuse", "qr eval fuse"),
     "handoff": ("qr train handoff",),
+    "generate": ("qr train sur-adapter", "qr eval generate", "qr data tiny-sd build"),
 }
 TRAINED = [file for file in FILES if file.parent.name == "attention"]
 CLASSES_OF = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "shapes": 10}
@@ -86,7 +89,7 @@ def test_a_recipe_is_found_by_its_name_and_resolves(file):
     assert shipped(task)[file.stem] == file
     values = read_recipe(task, file.stem)
     table = EVALUATIONS if "question" in values else CLASSES
-    recipe = resolve(recipe_class(table[task]), file=values)
+    recipe = resolve(recipe_class(OWN.get(file.stem, table[task])), file=values)
     assert getattr(recipe, "task", task) == task
 
 
@@ -106,7 +109,7 @@ def test_a_recipe_names_nothing_of_one_machine(file):
     assert "data_root" not in values.get("data", {})
 
 
-@pytest.mark.parametrize("target", [*CLASSES.values(), *EVALUATIONS.values()])
+@pytest.mark.parametrize("target", [*CLASSES.values(), *OWN.values(), *EVALUATIONS.values()])
 def test_flags_are_unique_and_described_in_a_line(target):
     found = leaves(recipe_class(target))
     assert len({leaf.flag for leaf in found}) == len(found)
@@ -117,14 +120,14 @@ def test_flags_are_unique_and_described_in_a_line(target):
         assert text[-1] in ".:", leaf.flag
 
 
-@pytest.mark.parametrize("target", [*CLASSES.values(), *EVALUATIONS.values()])
+@pytest.mark.parametrize("target", [*CLASSES.values(), *OWN.values(), *EVALUATIONS.values()])
 def test_a_json_schema_can_be_produced_and_forbids_other_keys(target):
     schema = json.loads(json.dumps(recipe_class(target).model_json_schema()))
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == set(recipe_class(target).model_fields)
 
 
-@pytest.mark.parametrize("target", [*CLASSES.values(), *EVALUATIONS.values()])
+@pytest.mark.parametrize("target", [*CLASSES.values(), *OWN.values(), *EVALUATIONS.values()])
 def test_the_defaults_are_valid_and_survive_yaml(target):
     kind = recipe_class(target)
     recipe = kind.model_validate({})
@@ -136,6 +139,13 @@ def test_the_handoff_recipes_of_the_specification_are_there():
     assert {file.stem for file in FILES if file.parent.name == "handoff"} >= {
         *("makeup2-lr", "makeup2-gru", "makeup2-gru-cem", "makeup2-rssn-cem", "dbdc3-en"),
         *("makeup2-cem-released", "clothing-lr", "clothing-dami-cem", "bert-folder"),
+    }
+
+
+def test_the_generate_recipes_of_the_specification_are_there():
+    assert {file.stem for file in FILES if file.parent.name == "generate"} >= {
+        *("sur-tiny", "sur-tiny-minilm", "sur-tiny-official", "sur-tiny-ablation", "tiny-sd"),
+        *("sur-sd15", "sur-sd15-official", "sur-sd21", "eval-tiny"),
     }
 
 

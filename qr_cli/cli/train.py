@@ -9,6 +9,9 @@ app = lazy_app(
         "attention": Stub(
             "qr_cli.cli.train_attention:app", "An image classifier with an attention module."
         ),
+        "sur-adapter": Stub(
+            "qr_cli.cli.train_sur:app", "An adapter: plain sentences for a diffusion model."
+        ),
         "handoff": Stub("qr_cli.cli.train_handoff:app", "When a human should take over."),
     },
     help="Train a model. Each run gets a folder with recipe, records, checkpoints and report.",
