@@ -138,12 +138,10 @@ def _accuracies(
 ) -> Iterator[Record]:
     """Yield the share of right pictures per cell and judge, overall and per category."""
     names = sorted({str(row.get("category")) for row in rows})
-    groups = {None: list(range(len(rows)))}
+    groups: dict[str | None, list[int]] = {None: list(range(len(rows)))}
     if len(names) > 1:
-        groups |= {
-            name: [i for i, row in enumerate(rows) if str(row.get("category")) == name]
-            for name in names
-        }
+        for name in names:
+            groups[name] = [i for i, row in enumerate(rows) if str(row.get("category")) == name]
     for cell in found.scores:
         for judge in right:
             values = found.per_prompt(cell, judge)

@@ -257,9 +257,10 @@ def _map(points: Sequence[Array], digits: Array, theme: Theme) -> Figure:
             own = cloud[digits == digit]
             axes.plot(*own.T, "o", color=color, markersize=2.2, alpha=0.25, zorder=1)
             if len(own) and color is not shades[0]:
+                x, y = np.median(own, axis=0)
                 axes.text(
-                    *np.median(own, axis=0), str(digit), color=color, fontsize=TEXT,
-                    weight="bold", ha="center", va="center", zorder=3,
+                    x, y, str(digit), color=color, fontsize=TEXT, weight="bold", ha="center",
+                    va="center", zorder=3,
                 )  # fmt: skip
     axes.set_xticks([])
     axes.set_yticks([])
