@@ -143,7 +143,7 @@ class _Loop:
         """Make the updates of one epoch that are not made yet."""
         assert self.parts.train is not None, "optimisers need batches"
         progress, accelerator = self.progress, self.accelerator
-        sums = EpochSums(accelerator, progress)
+        sums = EpochSums(accelerator, progress, self.run.phase)
         for model in self.models.values():
             model.train()
         started = fetched = time.perf_counter()

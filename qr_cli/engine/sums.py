@@ -23,10 +23,11 @@ class EpochSums:
     Args:
         accelerator: device and ranks.
         progress: holds what an interrupted epoch had summed, and takes the losses that are checked.
+        phase: the phase before the main one that this is; empty for the main one.
     """
 
-    def __init__(self, accelerator: Accelerator, progress: Progress) -> None:
-        self.accelerator, self.progress = accelerator, progress
+    def __init__(self, accelerator: Accelerator, progress: Progress, phase: str = "") -> None:
+        self.accelerator, self.progress, self.phase = accelerator, progress, phase
         self.dtype = torch.float32 if accelerator.device.type == "mps" else torch.float64
         start = progress.sums if accelerator.is_main_process else {}
         self.sums = {k: self._scalar(v) for k, v in start.items()}
@@ -57,7 +58,8 @@ class EpochSums:
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             raise RunFailed(
-                f"the loss is not finite at step {self.steps[int(bad[0])]}",
+                f"the loss is not finite at step {self.steps[int(bad[0])]}"
+                + (f" of the phase {self.phase}" if self.phase else ""),
                 hint="try a lower --lr or --clip-norm 1; the last good checkpoint is kept",
             )
         self.progress.losses += losses.tolist()
