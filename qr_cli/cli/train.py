@@ -12,6 +12,7 @@ app = lazy_app(
         "sur-adapter": Stub(
             "qr_cli.cli.train_sur:app", "An adapter: plain sentences for a diffusion model."
         ),
+        "geo": Stub("qr_cli.cli.train_geo:app", "A network that writes programs and proofs."),
         "handoff": Stub("qr_cli.cli.train_handoff:app", "When a human should take over."),
     },
     help="Train a model. Each run gets a folder with recipe, records, checkpoints and report.",

@@ -1,0 +1,221 @@
+"""Where examples come from: generated without end, or problems of files; pre-training tasks too.
+
+An example depends on (seed, index, epoch) alone, so that a resumed run sees what it would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from qr_cli.errors import DataError
+from qr_cli.geo import mep
+from qr_cli.geo.augment import renamed
+from qr_cli.geo.diagrams import read_diagram
+from qr_cli.geo.inputs import Picture, Words, picture, words
+from qr_cli.geo.records import Problem
+from qr_cli.geo.samples import Example
+from qr_cli.geo.synth import FAMILIES, stream
+from qr_cli.geo.synth.ink import raster
+from qr_cli.geo.vocab import BUCKETS, FIXED
+
+_FIXED = frozenset(FIXED)
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What MEP does with a problem.
+
+    Attributes:
+        solving: chance of expressions; else the problem is masked and written whole.
+        mask_ratio: share of words that are masked.
+        redraw: draw coin and mask anew each epoch.
+        cut: `official` loses the last character of some solutions.
+    """
+
+    solving: float = 0.5
+    mask_ratio: float = 0.3
+    redraw: bool = True
+    cut: mep.Cut = "none"
+
+
+class Corpus(Protocol):
+    """Something that gives examples by number."""
+
+    def example(self, index: int, epoch: int) -> Example:
+        """Return an example."""
+
+
+def target_of(problem: Problem) -> list[str]:
+    """Return the words a problem's answer is written in.
+
+    Raises:
+        DataError: it has none.
+    """
+    gold = problem.proof if problem.task == "proving" else problem.program
+    if not gold:
+        kind = "proof" if problem.task == "proving" else "program"
+        raise DataError(f"problem {problem.id} has no {kind} to learn from")
+    return gold.split()
+
+
+def pretrained(
+    problem: Problem, found: Words, rng: np.random.Generator, how: Pretraining
+) -> tuple[list[str], list[str]]:
+    """Return source and target of MEP for a problem in words."""
+    told = found.source[2:]
+    if "elements" in told:
+        told = told[: told.index("elements")]
+    if rng.random() < how.solving and (expressions := _expressions(problem, told, how)):
+        return [*mep.SOLVING, *told], expressions
+    places = rng.choice(len(told), mep.mask_count(len(told), how.mask_ratio), replace=False)
+    return [*mep.DENOISE, *mep.masked(told, places.tolist())], told
+
+
+def _expressions(problem: Problem, told: list[str], how: Pretraining) -> list[str]:
+    if problem.solution:
+        return mep.expressions(problem.solution, cut=how.cut).words
+    if problem.proof:
+        return mep.of_proof(problem.proof)
+    if problem.program and problem.numbers:
+        return mep.of_program(told, problem.program, problem.numbers)
+    return []
+
+
+def dropped(source: list[str], rng: np.random.Generator, chance: float) -> list[str]:
+    """Return words of which some plain ones are read as unknown, so that the buckets are learnt."""
+    if not chance:
+        return source
+    lost = rng.random(len(source)) < chance
+    return [
+        f"<w{rng.integers(BUCKETS)}>" if gone and word not in _FIXED else word
+        for word, gone in zip(source, lost, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Generated problems.
+
+    Attributes:
+        seed: of the stream.
+        mix: shares of the kinds.
+        families: only these; empty for all.
+        start: the number of the first sample.
+        size: samples per epoch; epoch e goes on where the one before ended.
+        drop: share of diagram problems shown without their picture.
+        drop_text: the same where the text suffices.
+        word_drop: chance that a plain word is read as unknown.
+        pretraining: MEP instead of solving.
+        longest: words of a target.
+    """
+
+    seed: int
+    mix: Mapping[str, float]
+    families: Sequence[str] = ()
+    start: int = 0
+    size: int = 1
+    drop: float = 0.15
+    drop_text: float = 0.15
+    word_drop: float = 0.0
+    pretraining: Pretraining | None = None
+    longest: int = 72
+
+    def example(self, index: int, epoch: int) -> Example:
+        """Return the example of one sample."""
+        number = self.start + epoch * self.size + index
+        families = list(self.families) or None
+        sample = next(stream(self.seed, "train", self.mix, families, image=False, start=number))
+        rng = np.random.default_rng((self.seed, 1, number))
+        found = words(sample.problem, longest=None)
+        told = FAMILIES[sample.family].kind == "diagram"
+        shown = rng.random() >= (self.drop if told else self.drop_text)
+        if self.pretraining:
+            source, target = pretrained(sample.problem, found, rng, self.pretraining)
+        else:
+            source, target = found.source, target_of(sample.problem)
+        relation = (sample.family, sample.relation) if sample.relation is not None else None
+        return Example(
+            dropped(source, rng, self.word_drop),
+            target[: self.longest],
+            raster(sample.figure, sample.look) if shown else None,
+            relation if shown else None,
+        )
+
+
+class Files:
+    """Problems of files.
+
+    Args:
+        problems: with answers.
+        seed: of letters, order of Elements, masks.
+        longest: words of a text and of a target.
+        truncate: cut what is longer instead of refusing it.
+        augment: rename letters and shuffle Elements.
+        drop: share shown without their diagram.
+        word_drop: chance that a plain word is read as unknown.
+        pretraining: MEP instead of solving.
+
+    Raises:
+        DataError: a problem has no answer, or targets are over the limit.
+    """
+
+    def __init__(
+        self, problems: Sequence[Problem], *, seed: int, longest: tuple[int, int] = (200, 72),
+        truncate: bool = False, augment: bool = True, drop: float = 0.15, word_drop: float = 0.0,
+        pretraining: Pretraining | None = None,
+    ) -> None:  # fmt: skip
+        self.problems, self.seed, self.longest = list(problems), seed, longest
+        self.augment, self.drop, self.word_drop = augment, drop, word_drop
+        self.truncate, self.pretraining = truncate, pretraining
+        self._pictures: dict[int, Picture] = {}
+        if pretraining is None:
+            check_targets([target_of(p) for p in self.problems], longest[1], truncate=truncate)
+        for problem in self.problems:
+            words(problem, longest=None if truncate else longest[0])
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    def example(self, index: int, epoch: int) -> Example:
+        """Return the example of one problem."""
+        problem, how = self.problems[index], self.pretraining
+        once = how is not None and not how.redraw
+        rng = np.random.default_rng((self.seed, 2, 0 if once else epoch, index))
+        shown = problem.diagram is not None and rng.random() >= self.drop
+        if self.augment:
+            problem = renamed(problem, rng, letters=not shown)
+        found = words(problem, longest=None)
+        if how:
+            source, target = pretrained(problem, found, rng, how)
+        else:
+            source, target = found.source, target_of(problem)
+        return Example(
+            dropped(source[: self.longest[0]], rng, self.word_drop),
+            target[: self.longest[1]],
+            self._picture(index, problem) if shown else None,
+        )
+
+    def _picture(self, index: int, problem: Problem) -> Picture:
+        if index not in self._pictures and problem.diagram is not None:
+            self._pictures[index] = picture(read_diagram(problem.diagram))
+        return self._pictures[index]
+
+
+def check_targets(targets: Sequence[Sequence[str]], limit: int, *, truncate: bool) -> None:
+    """Check that targets are not cut unless that was asked for.
+
+    Raises:
+        DataError: some are longer than the limit.
+    """
+    over = sum(len(target) > limit for target in targets)
+    if over and not truncate:
+        raise DataError(
+            f"{over:,} of {len(targets):,} targets are longer than {limit} words",
+            hint="raise --max-length or pass --allow-truncation",
+        )
+
+

@@ -1,0 +1,106 @@
+"""From problems to batches: words as numbers, pictures as ink, padded together in packs.
+
+A batch comes as packs: problems of like length, with a picture or without. So little is padded, and
+the 49 patches are computed for those only that show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qr_cli.geo.inputs import Picture
+from qr_cli.geo.tiny import padded
+from qr_cli.geo.vocab import END, PAD, START, Vocabulary
+
+PACK = 16  # problems that are padded together
+
+
+@dataclass(frozen=True)
+class Example:
+    """A problem to learn from.
+
+    Attributes:
+        source: its words.
+        target: what is to be written.
+        picture: (112, 112) uint8, 255 is paper; None where it is not shown.
+        relation: family and fine class of the picture, where it has one.
+    """
+
+    source: Sequence[str]
+    target: Sequence[str]
+    picture: Picture | None = None
+    relation: tuple[str, int] | None = None
+
+
+class Pack(NamedTuple):
+    """Problems that are read together.
+
+    Attributes:
+        words: the sources ``(B, S)``.
+        before: the targets after the start ``(B, T)``: what the decoder sees.
+        after: the targets with their end ``(B, T)``; -100 where there is none.
+        pictures: ink from 0 to 1 ``(B, 112, 112)``, or None.
+        relations: the family's first score and its number of classes, and the class ``(B, 3)``;
+            -1 for none.
+    """
+
+    words: Tensor
+    before: Tensor
+    after: Tensor
+    pictures: Tensor | None
+    relations: Tensor
+
+
+def packs(
+    examples: Sequence[Example], vocabulary: Vocabulary, families: Mapping[str, tuple[int, int]]
+) -> list[Pack]:
+    """Return examples in packs of like length.
+
+    Args:
+        examples: of one batch, in any order.
+        vocabulary: the model's words.
+        families: of the auxiliary head: first score and number of classes.
+    """
+    return [_pack(some, vocabulary, families) for some in _grouped(examples)]
+
+
+def _grouped(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    for shown in (True, False):
+        some = [e for e in examples if (e.picture is not None) == shown]
+        some.sort(key=lambda e: (len(e.source), len(e.target)))
+        count = max(1, round(len(some) / PACK))
+        for part in np.array_split(np.arange(len(some)), count):
+            if len(part):
+                yield [some[i] for i in part]
+
+
+def _pack(
+    examples: Sequence[Example], vocabulary: Vocabulary, families: Mapping[str, tuple[int, int]]
+) -> Pack:
+    number = vocabulary.number
+    targets = [vocabulary.ids(e.target) for e in examples]
+    known = [
+        [*families[e.relation[0]], e.relation[1]]
+        if e.relation and e.relation[0] in families else [-1, -1, -1]
+        for e in examples
+    ]  # fmt: skip
+    return Pack(
+        padded([vocabulary.ids(e.source) for e in examples], number[PAD]),
+        padded([[number[START], *t] for t in targets], number[PAD]),
+        padded([[*t, number[END]] for t in targets], -100),
+        ink([e.picture for e in examples if e.picture is not None]),
+        torch.tensor(known),
+    )
+
+
+def ink(pictures: Sequence[Picture]) -> Tensor | None:
+    """Return pictures as ink from 0 to 1 ``(B, 112, 112)``; None for none."""
+    if not pictures:
+        return None
+    return 1 - torch.from_numpy(np.stack(pictures)).float() / 255

@@ -1,0 +1,239 @@
+"""T5's encoder and decoder (Raffel et al. 2020, arXiv 1910.10683) in plain torch.
+
+Names of weights are those of the published checkpoints. Attention is not scaled, norms have a
+weight only, no linear layer has a bias, and the relative bias of block 0 serves a whole stack.
+Ours is the step-by-step decoder: keys and values of the target are cached per beam, those of the
+source once per problem.
+
+Shapes: B problems, K beams, H heads, T target words, S source words, D width, P width of a head.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torch.nn import functional as F
+
+FAR = -1e9  # added to the score of what must not be seen
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths and depths; the defaults are T5-base's."""
+
+    vocabulary: int
+    width: int = 768
+    head: int = 64
+    inner: int = 3072
+    layers: int = 12
+    heads: int = 12
+    dropout: float = 0.1
+    buckets: int = 32
+    reach: int = 128
+
+
+class Norm(nn.Module):
+    """Root mean square norm: x / sqrt(mean(x^2) + 1e-6) * weight."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., D) -> (..., D)``."""
+        return F.rms_norm(x, self.weight.shape, self.weight, 1e-6)
+
+
+def buckets(distance: Tensor, *, both: bool, count: int = 32, reach: int = 128) -> Tensor:
+    """Return T5's bucket of each distance key - query; `both`: of either sign."""
+    number = torch.zeros_like(distance)
+    if both:
+        count //= 2
+        number = (distance > 0).long() * count
+        distance = distance.abs()
+    else:
+        distance = (-distance).clamp(min=0)
+    exact = count // 2
+    far = exact + (
+        torch.log(distance.clamp(min=1).float() / exact) / math.log(reach / exact) * (count - exact)
+    ).long().clamp(max=count - exact - 1)
+    return number + torch.where(distance < exact, distance, far)
+
+
+class Attention(nn.Module):
+    """Attention of several heads, without scaling."""
+
+    def __init__(self, sizes: Sizes, *, biased: bool = False) -> None:
+        super().__init__()
+        whole = sizes.heads * sizes.head
+        self.heads = sizes.heads
+        self.q = nn.Linear(sizes.width, whole, bias=False)
+        self.k = nn.Linear(sizes.width, whole, bias=False)
+        self.v = nn.Linear(sizes.width, whole, bias=False)
+        self.o = nn.Linear(whole, sizes.width, bias=False)
+        if biased:
+            self.relative_attention_bias = nn.Embedding(sizes.buckets, sizes.heads)
+
+    def split(self, x: Tensor) -> Tensor:
+        """``(B, T, H*P) -> (B, H, T, P)``."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+
+    def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
+        """``(B, T, D), (B, S, D), (B, H or 1, T or 1, S) -> (B, T, D)``."""
+        keys, values = self.split(self.k(source)), self.split(self.v(source))
+        return self.mixed(self.split(self.q(x)), keys, values, bias)
+
+    def mixed(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        """Return the output for split queries, keys and values."""
+        weights = torch.softmax(queries @ keys.transpose(-1, -2) + bias, dim=-1)
+        return self.o((weights @ values).transpose(-2, -3).flatten(-2))
+
+
+class FeedForward(nn.Module):
+    """wo(relu(wi(x)))."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.wi = nn.Linear(sizes.width, sizes.inner, bias=False)
+        self.wo = nn.Linear(sizes.inner, sizes.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., D) -> (..., D)``."""
+        return self.wo(F.relu(self.wi(x)))
+
+
+class Layer(nn.Module):
+    """One part of a block with the norm before it, under the name the checkpoints use."""
+
+    def __init__(self, name: str, part: nn.Module, width: int) -> None:
+        super().__init__()
+        self.add_module(name, part)
+        self.layer_norm = Norm(width)
+
+
+class Block(nn.Module):
+    """Self-attention, in a decoder attention to the source, and a feed-forward part."""
+
+    def __init__(self, sizes: Sizes, *, biased: bool, crossed: bool) -> None:
+        super().__init__()
+        own = Layer("SelfAttention", Attention(sizes, biased=biased), sizes.width)
+        cross = Layer("EncDecAttention", Attention(sizes), sizes.width)
+        last = Layer("DenseReluDense", FeedForward(sizes), sizes.width)
+        self.layer = nn.ModuleList([own, cross, last] if crossed else [own, last])
+
+
+class Stack(nn.Module):
+    """An encoder, or a decoder with attention to what was encoded."""
+
+    def __init__(self, sizes: Sizes, *, decodes: bool) -> None:
+        super().__init__()
+        self.sizes, self.decodes = sizes, decodes
+        self.block = nn.ModuleList(
+            Block(sizes, biased=i == 0, crossed=decodes) for i in range(sizes.layers)
+        )
+        self.final_layer_norm = Norm(sizes.width)
+
+    def relative(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return the bias of positions ``(T), (S) -> (H, T, S)``."""
+        distance = keys[None, :] - queries[:, None]
+        sizes = self.sizes
+        number = buckets(
+            distance, both=not self.decodes, count=sizes.buckets, reach=sizes.reach
+        )
+        table: nn.Embedding = self.block[0].layer[0].SelfAttention.relative_attention_bias
+        return table(number).permute(2, 0, 1)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Return x with dropout, in training."""
+        return F.dropout(x, self.sizes.dropout, self.training) if self.sizes.dropout else x
+
+    def forward(
+        self, x: Tensor, bias: Tensor, source: Tensor | None = None, hidden: Tensor | None = None
+    ) -> Tensor:
+        """Return the states of all positions.
+
+        Args:
+            x: embedded words (B, T, D).
+            bias: of self-attention (B or 1, H, T, T): relative, causal, padding.
+            source: what was encoded (B, S, D), for a decoder.
+            hidden: its padding (B, 1, 1, S), additive.
+        """
+        x = self.drop(x)
+        for block in self.block:
+            own, *cross, last = block.layer
+            y = own.layer_norm(x)
+            x = x + self.drop(own.SelfAttention(y, y, bias))
+            for layer in cross:
+                x = x + self.drop(layer.EncDecAttention(layer.layer_norm(x), source, hidden))
+            x = x + self.drop(last.DenseReluDense(last.layer_norm(x)))
+        return self.drop(self.final_layer_norm(x))
+
+    # one word at a time ---------------------------------------------------------------------
+
+    def begin(self, source: Tensor, hidden: Tensor) -> Cache:
+        """Return the cache of problems whose source is encoded, before their first word."""
+        cross = []
+        for block in self.block:
+            part = block.layer[1].EncDecAttention
+            cross.append((part.split(part.k(source)), part.split(part.v(source))))
+        return Cache(cross, hidden, [], 0)
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        """Return the states of one more word of each beam, ``(B, K, D) -> (B, K, D)``.
+
+        The cache grows by that word.
+        """
+        at = torch.arange(cache.length + 1, device=x.device)
+        bias = self.relative(at[-1:], at)
+        first = not cache.own
+        for i, block in enumerate(self.block):
+            own, cross, last = block.layer
+            part, y = own.SelfAttention, own.layer_norm(x)
+            q, k, v = (  # (B, K, H, 1, P)
+                w(y).unflatten(-1, (part.heads, 1, -1)) for w in (part.q, part.k, part.v)
+            )
+            if first:
+                cache.own.append((k, v))
+            else:
+                keys, values = cache.own[i]
+                cache.own[i] = torch.cat((keys, k), -2), torch.cat((values, v), -2)
+            keys, values = cache.own[i]
+            x = x + part.mixed(q, keys, values, bias).squeeze(-2)
+            part = cross.EncDecAttention
+            q = part.split(part.q(cross.layer_norm(x)))  # (B, H, K, P)
+            x = x + part.mixed(q, *cache.cross[i], cache.hidden)
+            x = x + last.DenseReluDense(last.layer_norm(x))
+        cache.length += 1
+        return self.final_layer_norm(x)
+
+
+@dataclass
+class Cache:
+    """Keys and values: of the source per problem, of the words so far per beam.
+
+    Attributes:
+        cross: per block (B, H, S, P), twice.
+        hidden: padding of the source (B, 1, 1, S), additive.
+        own: per block (B, K, H, T, P), twice.
+        length: words so far.
+    """
+
+    cross: list[tuple[Tensor, Tensor]]
+    hidden: Tensor
+    own: list[tuple[Tensor, Tensor]]
+    length: int
+
+    def reorder(self, beams: Tensor) -> None:
+        """Let beam k go on from beam ``beams[b, k]``: ``(B, K')``."""
+        rows = torch.arange(len(beams), device=beams.device)[:, None]
+        self.own = [(k[rows, beams], v[rows, beams]) for k, v in self.own]
+
+    def keep(self, problems: Tensor) -> None:
+        """Go on with some problems only."""
+        self.cross = [(k[problems], v[problems]) for k, v in self.cross]
+        self.own = [(k[problems], v[problems]) for k, v in self.own]
+        self.hidden = self.hidden[problems]

@@ -1,0 +1,374 @@
+"""The training task of this room: Geoformer, its pre-training (MEP) and the unified training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from qr_cli.engine.loader import Loader
+from qr_cli.engine.run import RunFolder
+from qr_cli.engine.task import Best, Models, Parts, Phase, Record, Update
+from qr_cli.errors import DataError
+from qr_cli.geo import held
+from qr_cli.geo.corpus import Corpus, Files, Generated, Pretraining, target_of
+from qr_cli.geo.inputs import words
+from qr_cli.geo.records import Problem, read
+from qr_cli.geo.samples import Pack, packs
+from qr_cli.geo.synth import FAMILIES, stream
+from qr_cli.geo.tiny import Tiny
+from qr_cli.geo.train_recipe import GeoTrain
+from qr_cli.geo.vocab import Vocabulary
+from qr_cli.geo.weights import load_tiny
+
+if TYPE_CHECKING:
+    from qr_cli.engine.report import Plot
+
+COUNTED = 4000  # generated problems whose words make the vocabulary
+
+
+class GeoTask:
+    """Learn to write programs and proofs.
+
+    Args:
+        recipe: what to train. Reads the data at once.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+
+    name = "geo"
+    unit = "problems"
+    best = Best("figure", "max")
+
+    def __init__(self, recipe: GeoTrain) -> None:
+        self.recipe = recipe
+        self.generated = recipe.data.train == ("synth",)
+        self.problems = [] if self.generated else problems_of(recipe.data.train)
+        self.held = held.sets(recipe)
+        self.model = self._fresh_model()
+        self.card = card(self.model)
+
+    # the loop's ----------------------------------------------------------------------------
+
+    def phases(self, run: RunFolder) -> Iterator[Phase]:
+        """Yield what comes before the unified training; all of it trains the one model."""
+        for name in self.recipe.data.phases[:-1]:
+            yield Before(self, name)
+
+    def finish(self, run: RunFolder) -> None:
+        """Write nothing further: the checkpoint holds it all."""
+
+    def parts(self, *, rank: int, world: int) -> Parts:
+        """Return the model, its optimiser, schedule and batches."""
+        epochs = self.recipe.schedule.epochs
+        corpus: Corpus = self._generated() if self.generated else self._files()
+        size = self._size("unified") // epochs if self.generated else len(self.problems)
+        return self.trained(corpus, max(1, size), epochs, rank=rank, world=world)
+
+    def trained(self, corpus: Corpus, size: int, epochs: int, *, rank: int, world: int) -> Parts:
+        """Return what trains the model on a corpus."""
+        recipe = self.recipe
+
+        def fetch(indices: Tensor, epoch: int) -> list[Pack]:
+            examples = [corpus.example(index, epoch) for index in indices.tolist()]
+            return packs(examples, self.model.vocabulary, self.model.families)
+
+        loader = Loader(
+            fetch, size, seed=recipe.run.seed, rank=rank, world=world,
+            **recipe.loader.model_dump(exclude={"eval_batch_size", "eval_samples"}),
+        )  # fmt: skip
+        optimizer = self._optimizer()
+        steps = epochs * len(loader)
+        course = _course(
+            min(recipe.schedule.max_steps or steps, steps), recipe.schedule.warmup,
+            recipe.schedule.floor if recipe.schedule.schedule == "linear" else 1.0,
+        )  # fmt: skip
+        return Parts(
+            {"main": self.model}, {"main": optimizer}, loader, {"main": LambdaLR(optimizer, course)}
+        )
+
+    def step(self, models: Models, batch: Sequence[Pack]) -> Iterator[Update]:
+        """Yield the one update of a batch: cross-entropy of all words, and of the figures."""
+        model: Any = models["main"]
+        loss = recipe_loss = self.recipe.loss
+        total = sum(int((pack.after >= 0).sum()) for pack in batch)
+        told = sum(int((pack.relations[:, 0] >= 0).sum()) for pack in batch)
+        words_loss = torch.zeros(())
+        aux_loss, right = torch.zeros(()), torch.zeros(())
+        for pack in batch:
+            scores, states = model(pack.words, pack.before, pack.pictures)
+            words_loss = words_loss.to(scores) + F.cross_entropy(
+                scores.flatten(0, 1), pack.after.flatten(), ignore_index=-100,
+                label_smoothing=recipe_loss.smoothing, reduction="sum",
+            ) / total  # fmt: skip
+            if told and pack.pictures is not None and loss.aux and hasattr(model, "relation"):
+                one, hits = figure_loss(model.relations(states), pack.relations)
+                aux_loss, right = aux_loss.to(one) + one / told, right.to(one) + hits / told
+        metrics = {"loss_words": words_loss.detach()}
+        if loss.aux and hasattr(model, "relation"):
+            metrics |= {"loss_figure": aux_loss.detach(), "figure_right": right.detach()}
+        yield Update(words_loss + loss.aux * aux_loss, metrics)
+
+    def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
+        """Yield figures on held-out problems, greedy."""
+        model: Any = models["main"]
+        yield held.figures(
+            model, self.held, longest=self.recipe.limit,
+            batch_size=self.recipe.loader.eval_batch_size,
+        )  # fmt: skip
+
+    def describe(self) -> Record:
+        """Return model.json."""
+        return self.card
+
+    def result(self, epochs: Sequence[Record]) -> Record:
+        """Return the last and the best figure."""
+        if not epochs:
+            return {}
+        best = max(epochs, key=lambda r: -math.inf if math.isnan(r["figure"]) else r["figure"])
+        kept = [k for k in epochs[-1] if k.startswith(("acc_", "valid_", "figure"))]
+        return {
+            **{f"last_{k}": epochs[-1][k] for k in kept},
+            "best_figure": best["figure"],
+            "best_epoch": best["epoch"],
+            "best_selected_on": "val",
+        }
+
+    def facts(self) -> Record:
+        """Return what the run amounts to, for run.json and --dry-run."""
+        batch = self.recipe.loader.batch_size * self.recipe.loader.accumulate
+        epochs = 1 if self.generated else self.recipe.schedule.epochs
+        size = self._size("unified") if self.generated else len(self.problems)
+        return {
+            "problems": self.recipe.data.samples if self.generated else len(self.problems),
+            "words": len(self.model.vocabulary),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "unified_steps": epochs * math.ceil(size / batch),
+        }
+
+    def lead(self) -> str:
+        """Return what the run is, in a sentence."""
+        what = (
+            f"{self.recipe.data.samples:,} generated problems" if self.generated
+            else f"{len(self.problems):,} problems"
+        )  # fmt: skip
+        return f"{self.recipe.model.preset} on {what}, phases {', '.join(self.recipe.data.phases)}."
+
+    def plots(self, records: Sequence[Record]) -> list[Plot]:
+        """Return losses and held-out figures by epoch."""
+        from qr_cli.geo.train_plots import training_plots
+
+        return training_plots(records)
+
+    # parts of it -----------------------------------------------------------------------------
+
+    def before(self, name: str, *, rank: int, world: int) -> Parts:
+        """Return what trains the model in a phase before the unified training."""
+        size = self._size(name) if self.generated else len(self.problems)
+        if name == "look":
+            corpus: Corpus = self._generated(mix={"diagram": 1.0}, start=2 * self._all)
+            return self.trained(corpus, size, 1, rank=rank, world=world)
+        how = Pretraining(
+            self.recipe.mep.solving, self.recipe.mep.mask_ratio,
+            self.recipe.mep.redraw == "epoch", self.recipe.mep.cut,
+        )  # fmt: skip
+        if self.generated:
+            corpus = self._generated(start=self._all, pretraining=how)
+            return self.trained(corpus, size, 1, rank=rank, world=world)
+        corpus = self._files(pretraining=how)
+        return self.trained(corpus, size, self.recipe.mep.epochs, rank=rank, world=world)
+
+    @property
+    def _all(self) -> int:
+        return self.recipe.data.samples
+
+    def _size(self, phase: str) -> int:
+        """Return how many generated problems a phase takes."""
+        data, phases = self.recipe.data, self.recipe.data.phases
+        shares = {
+            "look": data.look_share if "look" in phases else 0.0,
+            "mep": self.recipe.mep.share if "mep" in phases else 0.0,
+        }
+        shares["unified"] = 1 - sum(shares.values())
+        return max(1, round(shares[phase] * data.samples))
+
+    def _generated(self, **changes: Any) -> Generated:
+        data, vision = self.recipe.data, self.recipe.vision
+        fields: dict[str, Any] = {
+            "seed": self.recipe.run.seed, "mix": data.shares, "families": data.families,
+            "size": self._size("unified") // self.recipe.schedule.epochs,
+            "drop": vision.drop, "drop_text": vision.drop_text, "word_drop": data.word_drop,
+            "longest": self.recipe.limit,
+        }  # fmt: skip
+        return Generated(**(fields | changes))
+
+    def _files(self, pretraining: Pretraining | None = None) -> Files:
+        data = self.recipe.data
+        return Files(
+            self.problems, seed=self.recipe.run.seed, longest=(data.max_text, self.recipe.limit),
+            truncate=data.allow_truncation, augment=data.augment, drop=self.recipe.vision.drop,
+            word_drop=data.word_drop, pretraining=pretraining,
+        )  # fmt: skip
+
+    def _fresh_model(self) -> Tiny:
+        recipe = self.recipe
+        old = load_tiny(recipe.model.weights) if recipe.model.weights else None
+        vocabulary = old.vocabulary if old else Vocabulary.count(self._texts())
+        classes = {
+            name: family.relations for name, family in FAMILIES.items() if family.relations
+        }
+        model = Tiny(
+            vocabulary, dropout=recipe.model.dropout, vision=recipe.vision.vision,
+            classes=classes if self.generated and recipe.loss.aux else None,
+        )  # fmt: skip
+        if old:
+            take(model, old)
+        return model
+
+    def _texts(self) -> Iterator[list[str]]:
+        if not self.generated:
+            for problem in self.problems:
+                yield words(problem, longest=None).source
+            return
+        data = self.recipe.data
+        some = stream(
+            self.recipe.run.seed, "train", data.shares, list(data.families) or None, image=False,
+            start=3 * self._all,
+        )  # fmt: skip
+        for sample in islice(some, COUNTED):
+            yield words(sample.problem, longest=None).source
+
+    def _optimizer(self) -> AdamW:
+        optim = self.recipe.optim
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+
+        def decays(name: str, parameter: nn.Parameter) -> bool:
+            norm = optim.decay_norms and name.endswith("norm.weight")
+            return parameter.ndim > 1 or norm or optim.decay == "all"
+
+        groups = [
+            {"params": [p for n, p in named if decays(n, p)], "weight_decay": optim.weight_decay},
+            {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
+        ]
+        return AdamW(groups, lr=optim.lr, betas=(0.9, optim.beta2), eps=optim.eps)
+
+
+def task_of(recipe: GeoTrain) -> Any:
+    """Return the task of a recipe's preset."""
+    return GeoTask(recipe)
+
+
+class Before:
+    """A phase before the unified training: `look` (diagrams only) or `mep`."""
+
+    epochs: int
+    unit = GeoTask.unit
+    best = Best("loss_words", "min")
+
+    def __init__(self, task: GeoTask, name: str) -> None:
+        self.task, self.name = task, name
+        self.epochs = task.recipe.mep.epochs if name == "mep" and not task.generated else 1
+        self.clip_norm = task.recipe.optim.clip_norm
+
+    def parts(self, *, rank: int, world: int) -> Parts:
+        """Return the task's model and the phase's batches."""
+        return self.task.before(self.name, rank=rank, world=world)
+
+    def step(self, models: Models, batch: Sequence[Pack]) -> Iterator[Update]:
+        """Yield the task's update."""
+        return self.task.step(models, batch)
+
+    def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
+        """Yield nothing that could choose an epoch: the last one is taken."""
+        yield {self.best.metric: math.nan}
+
+    def describe(self) -> Record:
+        """Return model.json."""
+        return self.task.card
+
+    def result(self, epochs: Sequence[Record]) -> Record:
+        """Return nothing: the main phase has the result."""
+        return {}
+
+    def lead(self) -> str:
+        """Return what it is."""
+        return "Diagrams alone." if self.name == "look" else "Mathematical expressions."
+
+    def plots(self, records: Sequence[Record]) -> list[Any]:
+        """Return none."""
+        return []
+
+
+def figure_loss(scores: Tensor, relations: Tensor) -> tuple[Tensor, Tensor]:
+    """Return summed cross-entropy of the figures' classes and how many are right.
+
+    Args:
+        scores: of all families' classes ``(B, R)``.
+        relations: first score, number of classes, class ``(B, 3)``; -1 for none.
+    """
+    known = relations[:, 0] >= 0
+    scores, (first, count, right) = scores[known], relations[known].unbind(1)
+    at = torch.arange(scores.shape[1])
+    own = (at >= first[:, None]) & (at < (first + count)[:, None])
+    scores = scores.masked_fill(~own, -1e9)
+    hits = (scores.argmax(1) == first + right).sum().to(scores.dtype)
+    return F.cross_entropy(scores, first + right, reduction="sum"), hits
+
+
+def _course(total: int, warmup: float, floor: float) -> Callable[[int], float]:
+    """Return the factor on the learning rate: a rise, then a straight line to `floor`."""
+    rise = warmup if warmup >= 1 else warmup * total
+    rise = min(rise, total / 4)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return 1 - (1 - floor) * (step - rise) / max(1.0, total - rise)
+
+    return factor
+
+
+def problems_of(files: Sequence[str]) -> list[Problem]:
+    """Return the problems of files.
+
+    Raises:
+        DataError: one cannot be used, or there is none.
+    """
+    found: list[Problem] = []
+    for name in files:
+        for item in read(Path(name)):
+            if isinstance(item, tuple):
+                raise DataError(f"{name}, problem {item[0]}: {item[1].message}", hint=item[1].hint)
+            target_of(item)
+            found.append(item)
+    if not found:
+        raise DataError(f"{', '.join(files)}: no problem in it")
+    return found
+
+
+def card(model: Tiny) -> Record:
+    """Return model.json of a small model."""
+    sizes = model.encoder.sizes
+    return {
+        "task": "geo", "preset": "geoformer-tiny", "vision": model.vision, "folded": False,
+        "width": sizes.width, "inner": sizes.inner, "layers": sizes.layers, "heads": sizes.heads,
+        "classes": {name: count for name, (_, count) in model.families.items()},
+        "words": list(model.vocabulary.words),
+    }  # fmt: skip
+
+
+def take(model: nn.Module, old: nn.Module) -> None:
+    """Copy the weights that two models share."""
+    mine = model.state_dict()
+    theirs = {k: v for k, v in old.state_dict().items() if k in mine and mine[k].shape == v.shape}
+    model.load_state_dict(theirs, strict=False)

@@ -1,0 +1,214 @@
+"""Geoformer small enough for a CPU: the same architecture, whole words, a stem that is trained.
+
+After Geoformer (Chen et al. 2022, arXiv 2212.02746): words and 49 patches of the diagram are read
+by one encoder, relative bias acts between words only, a T5 decoder writes the program or proof.
+Ours: width 128, three blocks each side, a convolutional stem trained with the rest instead of a
+frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram, and an
+auxiliary head that names the figure's fine relation class (the sequence loss alone did not make
+small models look at the diagram).
+
+Shapes: B problems, K beams, T target words, S source words and patches, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qr_cli.geo.stack import FAR, Cache, Norm, Sizes, Stack
+from qr_cli.geo.vocab import IMAGE, PAD, START, Vocabulary
+
+PATCHES = 49
+STEM = (  # kernel, stride, channels in and out
+    (5, 2, 1, 16), (3, 2, 16, 32), (3, 1, 32, 48), (3, 2, 48, 64), (3, 1, 64, 64), (3, 2, 64, 96),
+)  # fmt: skip
+
+
+class Stem(nn.Module):
+    """Six convolutions, each with batch norm and ReLU: ``(B, 1, 112, 112) -> (B, 49, 96)``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(i, o, k, s, k // 2, bias=False) for k, s, i, o in STEM
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(o) for _, _, _, o in STEM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one vector per patch, row by row."""
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = F.relu(norm(convolution(x)))
+        return x.flatten(2).transpose(1, 2)
+
+    def fold(self) -> None:
+        """Let each convolution do what its batch norm does in evaluation."""
+        for i, norm in enumerate(self.norms):
+            if isinstance(norm, nn.Identity):
+                continue
+            old = self.convolutions[i]
+            factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+            new = nn.Conv2d(
+                old.in_channels, old.out_channels, old.kernel_size, old.stride, old.padding
+            )
+            new.weight.data = (old.weight * factor[:, None, None, None]).detach()
+            new.bias.data = (norm.bias - norm.running_mean * factor).detach()  # type: ignore[union-attr]
+            self.convolutions[i], self.norms[i] = new, nn.Identity()
+
+
+class Tiny(nn.Module):
+    """The preset `geoformer-tiny`.
+
+    Args:
+        vocabulary: its words.
+        classes: fine relation classes by family, for the auxiliary head; none: no head.
+        dropout: of every residual branch.
+        vision: whether there is a stem; without it every diagram counts as missing.
+        width: of all states.
+        inner: of the feed-forward parts.
+        layers: blocks in encoder and decoder.
+        heads: of every attention.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        classes: Mapping[str, int] | None = None,
+        dropout: float = 0.1,
+        vision: bool = True,
+        width: int = 128,
+        inner: int = 384,
+        layers: int = 3,
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        sizes = Sizes(
+            len(vocabulary), width, width // heads, inner, layers, heads, dropout
+        )
+        self.shared = nn.Embedding(len(vocabulary), width)
+        self.encoder = Stack(sizes, decodes=False)
+        self.decoder = Stack(sizes, decodes=True)
+        self.vision = vision
+        if vision:
+            self.stem = Stem()
+            self.feature = nn.Sequential(nn.Linear(STEM[-1][-1], width), Norm(width))
+            self.place = nn.Sequential(nn.Linear(5, width), Norm(width))
+            self.patch = nn.Parameter(torch.empty(PATCHES, width))
+        self.families: dict[str, tuple[int, int]] = {}
+        for family, count in sorted((classes or {}).items()):
+            start = sum(n for _, n in self.families.values())
+            self.families[family] = (start, count)
+        if self.families and vision:
+            self.relation = nn.Linear(width, sum(n for _, n in self.families.values()))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights: N(0, 1/inputs); outputs of residual branches smaller by their number."""
+        width, layers = self.decoder.sizes.width, self.decoder.sizes.layers
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+                if name.endswith((".o", ".wo")):
+                    module.weight.data /= math.sqrt(2 * layers)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=width**-0.5)
+        if self.vision:
+            nn.init.normal_(self.patch, std=width**-0.5)
+
+    # reading ---------------------------------------------------------------------------------
+
+    def patches(self, pictures: Tensor) -> Tensor:
+        """Return 49 states of each picture, ``(B, 112, 112) -> (B, 49, D)``; ink is 1."""
+        seen = self.stem(pictures[:, None])
+        return self.feature(seen) + self.place(boxes().to(seen)) + self.patch
+
+    def encode(self, words: Tensor, pictures: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the states of words and patches, and the additive bias that hides padding.
+
+        Args:
+            words: numbers of words, padded ``(B, T)``.
+            pictures: ink from 0 to 1 ``(B, 112, 112)``, or None where no problem has a diagram.
+
+        Returns:
+            ``(B, S, D)`` and ``(B, 1, 1, S)``; the patches, or the one row that stands for a
+            missing diagram, come after the words.
+        """
+        x = self.shared(words)
+        batch, length, width = x.shape
+        if pictures is not None and self.vision:
+            seen = self.patches(pictures)
+        else:
+            row = self.shared.weight[self.vocabulary.number[IMAGE]]
+            seen = row.expand(batch, 1, width)
+        whole = length + seen.shape[1]
+        padded = words == self.vocabulary.number[PAD]
+        hidden = x.new_zeros(batch, 1, 1, whole)
+        hidden[:, 0, 0, :length].masked_fill_(padded, FAR)
+        at = torch.arange(length, device=words.device)
+        bias = F.pad(self.encoder.relative(at, at), (0, whole - length, 0, whole - length))
+        return self.encoder(torch.cat((x, seen), 1), bias[None] + hidden), hidden
+
+    def relations(self, states: Tensor) -> Tensor:
+        """Return the auxiliary head's scores from encoded patches, ``(B, S, D) -> (B, R)``."""
+        return self.relation(states[:, -PATCHES:].mean(1))
+
+    # writing ---------------------------------------------------------------------------------
+
+    def forward(
+        self, words: Tensor, targets: Tensor, pictures: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return scores of every next word ``(B, T, V)`` and the encoded states ``(B, S, D)``.
+
+        Args:
+            words: the source, padded.
+            targets: the words before, the start included ``(B, T)``.
+            pictures: as for `encode`.
+        """
+        states, hidden = self.encode(words, pictures)
+        length = targets.shape[1]
+        at = torch.arange(length, device=words.device)
+        bias = self.decoder.relative(at, at)
+        bias = bias + bias.new_full((length, length), FAR).triu(1)
+        out = self.decoder(self.shared(targets), bias[None], states, hidden)
+        return self.logits(out), states
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the scores of all words, ``(..., D) -> (..., V)``."""
+        return states @ self.shared.weight.T
+
+    @property
+    def start(self) -> int:
+        """Return the word a target starts with."""
+        return self.vocabulary.number[START]
+
+    def begin(self, states: Tensor, hidden: Tensor) -> Cache:
+        """Return the decoder's cache for encoded problems."""
+        return self.decoder.begin(states, hidden)
+
+    def step(self, words: Tensor, cache: Cache) -> Tensor:
+        """Return scores of the word after the last ones, ``(B, K) -> (B, K, V)``."""
+        return self.logits(self.decoder.step(self.shared(words), cache))
+
+
+def boxes(*, official: bool = False) -> Tensor:
+    """Return x1, y1, x2, y2 and area of the 49 patches, row by row ``(49, 5)``.
+
+    official: the fifth is ((row - column) / 7)^2, as the authors' code reads the box.
+    """
+    row, column = torch.meshgrid(torch.arange(7.0), torch.arange(7.0), indexing="ij")
+    r, c = row.flatten(), column.flatten()
+    area = ((r - c) / 7) ** 2 if official else torch.full_like(r, 1 / PATCHES)
+    return torch.stack((c / 7, r / 7, (c + 1) / 7, (r + 1) / 7, area), -1)
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+    """Return rows of numbers as one tensor, the shorter ones filled up."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows])

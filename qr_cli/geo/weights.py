@@ -1,0 +1,75 @@
+"""Weights of the small model: from a run, a checkpoint or the package; and into the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from qr_cli.engine import checkpoint
+from qr_cli.errors import WeightsError, near
+from qr_cli.geo.tiny import Tiny
+from qr_cli.geo.vocab import Vocabulary
+
+SHIPPED = Path(__file__).parent / "weights"
+DEFAULT = "geoformer-tiny"
+
+
+def load_tiny(name: str) -> Tiny:
+    """Return a small model in evaluation mode.
+
+    Args:
+        name: a shipped name, a run folder or a checkpoint.
+
+    Raises:
+        WeightsError: there is none, it is of another task, or it is damaged.
+    """
+    shipped = SHIPPED / f"{name}.safetensors"
+    if shipped.is_file():
+        card = json.loads(shipped.with_suffix(".json").read_text("utf-8"))
+        state = _read(shipped)
+    else:
+        path = Path(name)
+        if not path.is_dir():
+            known = [p.stem for p in SHIPPED.glob("*.safetensors")]
+            raise WeightsError(
+                f"--checkpoint: no such name or folder, got {name}{near(name, known)}",
+                hint="qr train geo",
+            )
+        folder = checkpoint.resolve(path, "best" if (path / "best.json").exists() else "last")
+        card = checkpoint.read_card(folder)
+        if card.get("task") != "geo":
+            raise WeightsError(f"checkpoint is {card.get('task')}, expected geo")
+        state = checkpoint.read_weights(folder)
+    return build(card, state, name)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error
+
+
+def build(card: dict[str, Any], state: dict[str, Any], name: str) -> Tiny:
+    """Return the model of a card with its weights.
+
+    Raises:
+        WeightsError: they do not fit.
+    """
+    try:
+        model = Tiny(
+            Vocabulary(card["words"]), classes=card.get("classes"), vision=card["vision"],
+            width=card["width"], inner=card["inner"], layers=card["layers"], heads=card["heads"],
+        )  # fmt: skip
+        if card.get("folded") and card["vision"]:
+            model.stem.fold()
+        model.load_state_dict({key: value.float() if value.is_floating_point() else value
+                               for key, value in state.items()})  # fmt: skip
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{name} does not fit this model: {reason}") from error
+    return model.eval()
