@@ -63,25 +63,31 @@ def target_of(problem: Problem) -> list[str]:
 
 
 def pretrained(
-    problem: Problem, found: Words, rng: np.random.Generator, how: Pretraining
-) -> tuple[list[str], list[str]]:
-    """Return source and target of MEP for a problem in words."""
+    problem: Problem, found: Words, rng: np.random.Generator, how: Pretraining,
+    names: mep.Names | None = None,
+) -> tuple[list[str], list[str]]:  # fmt: skip
+    """Return source and target of MEP for a problem in words; names, where they are known."""
     told = found.source[2:]
-    if "elements" in told:
-        told = told[: told.index("elements")]
-    if rng.random() < how.solving and (expressions := _expressions(problem, told, how)):
+    if rng.random() < how.solving and (
+        expressions := _expressions(problem, told, how, names)
+    ):
         return [*mep.SOLVING, *told], expressions
+    if "elements" in told:  # they are listed in any order
+        told = told[: told.index("elements")]
     places = rng.choice(len(told), mep.mask_count(len(told), how.mask_ratio), replace=False)
     return [*mep.DENOISE, *mep.masked(told, places.tolist())], told
 
 
-def _expressions(problem: Problem, told: list[str], how: Pretraining) -> list[str]:
+def _expressions(
+    problem: Problem, told: list[str], how: Pretraining, names: mep.Names | None
+) -> list[str]:
     if problem.solution:
         return mep.expressions(problem.solution, cut=how.cut).words
     if problem.proof:
         return mep.of_proof(problem.proof)
     if problem.program and problem.numbers:
-        return mep.of_program(told, problem.program, problem.numbers)
+        names = names or mep.names_in(told, len(problem.numbers))
+        return mep.of_program(problem.program, problem.numbers, names)
     return []
 
 
@@ -134,7 +140,8 @@ class Generated:
         told = FAMILIES[sample.family].kind == "diagram"
         shown = rng.random() >= (self.drop if told else self.drop_text)
         if self.pretraining:
-            source, target = pretrained(sample.problem, found, rng, self.pretraining)
+            names = mep.Names(sample.bound, sample.target)
+            source, target = pretrained(sample.problem, found, rng, self.pretraining, names)
         else:
             source, target = found.source, target_of(sample.problem)
         relation = (sample.family, sample.relation) if sample.relation is not None else None

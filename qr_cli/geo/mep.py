@@ -89,28 +89,48 @@ _FORMS: dict[str, str] = {
     "cal_circle_area": "π × a ²", "cal_circle_perimeter": "2 × π × a", "cal_cone": "π × a × b",
 }  # fmt: skip
 _NAME = r"((?:(?:angle|sin|cos|tan|arc) )*(?:[A-Z]′? )*[A-Z]′?)"
-_BOUND = re.compile(rf"{_NAME} (?:=|is|equals|measures)(?: equal to)? (N_\d+)")
+_BOUND = re.compile(rf"{_NAME} (?:=|is|equals|measures)(?: equal to)? N_(\d+)")
 
 
-def of_program(source: Sequence[str], program: str, numbers: Sequence[float]) -> list[str]:
+class Names(NamedTuple):
+    """What each number of a problem is the size of, "" where that is not known, and what is asked.
+
+    As words: ``angle A B C``, ``A B``.
+    """
+
+    numbers: Sequence[str]
+    target: str
+
+
+def names_in(source: Sequence[str], count: int) -> Names:
+    """Return the names that a problem's words give its numbers; the last name is the target."""
+    text = " ".join(source)
+    found = {int(number): name for name, number in _BOUND.findall(text)}
+    names = re.findall(_NAME, text)
+    return Names([found.get(i, "") for i in range(count)], names[-1] if names else "")
+
+
+def of_program(program: str, numbers: Sequence[float], names: Names) -> list[str]:
     """Return the expressions of a program: what is given, then one clause per step.
 
-    ``because angle A = NS_0 therefore NS_2 = NS_1 - NS_0 , angle B = NS_2 / NS_3``
+    ``because angle A = NS_0 therefore NS_1 = NS_2 - NS_0 , angle B = NS_1 / NS_3``
 
     Args:
-        source: the words of the problem, N_i in place of its numbers.
-        program: that solves it.
+        program: that solves the problem.
         numbers: N_0, N_1, ...
+        names: of the numbers and of what is asked.
     """
-    text = " ".join(source)
     seen: list[float] = []
-    given = [f"{name} = {_name(numbers[int(n[2:])], seen)}" for name, n in _BOUND.findall(text)]
-    names = re.findall(_NAME, text)
+    given = [
+        f"{name} = {_name(float(number), seen)}"
+        for name, number in zip(names.numbers, numbers, strict=False)
+        if name
+    ]
     values = execute(program, numbers, mode="official").results or []
     steps = parse(program, len(numbers))
+    sources = {"N": numbers, "V": values, "C": CONSTANTS}
     clauses: list[str] = []
     for i, (op, operands) in enumerate(steps):
-        sources = {"N": numbers, "V": values, "C": CONSTANTS}
         terms = [
             "π" if o == "C_5" else _name(float(sources[o[0]][int(o[2:])]), seen) for o in operands
         ]
@@ -119,8 +139,8 @@ def of_program(source: Sequence[str], program: str, numbers: Sequence[float]) ->
             else _name(2.0, seen) if word == "2" else word
             for word in _FORMS[op].split()
         ]  # fmt: skip
-        last = i == len(steps) - 1 and bool(names)
-        clauses.append(f"{names[-1] if last else _name(float(values[i]), seen)} = {' '.join(form)}")
+        last = i == len(steps) - 1 and names.target
+        clauses.append(f"{names.target if last else _name(float(values[i]), seen)} = {' '.join(form)}")
     because = f"because {' , '.join(given)} " if given else ""
     return f"{because}therefore {' , '.join(clauses)}".split()
 

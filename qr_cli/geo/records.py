@@ -55,6 +55,7 @@ class Problem:
     diagram: Path | None = None
     points: Mapping[str, tuple[float, float]] | None = None
     collinear: tuple[tuple[str, ...], ...] = ()
+    solution: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -178,6 +179,7 @@ def problem(record: Any, *, name: str = "1", folder: Path | None = None) -> Prob
         diagram=(folder or Path()) / get["diagram"] if isinstance(get["diagram"], str) else None,
         points=points,
         collinear=tuple(tuple(map(str, triple)) for triple in get["collinear"] or ()),
+        solution=get["solution"] if isinstance(get["solution"], str) else None,
         warnings=tuple(_strangers(record)),
     )
 
