@@ -15,6 +15,7 @@ from qr_cli.errors import DataError
 from qr_cli.geo import mep
 from qr_cli.geo.augment import renamed
 from qr_cli.geo.diagrams import read_diagram
+from qr_cli.geo.marks import marks
 from qr_cli.geo.inputs import Picture, Words, picture, words
 from qr_cli.geo.records import Problem
 from qr_cli.geo.samples import Example
@@ -150,6 +151,7 @@ class Generated:
             target[: self.longest],
             raster(sample.figure, sample.look) if shown else None,
             relation if shown else None,
+            marks(sample.figure, sample.look) if shown else None,
         )
 
 

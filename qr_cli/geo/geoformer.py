@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qr_cli.geo.stack import FAR, Cache, Norm, Sizes, Stack
-from qr_cli.geo.tiny import PATCHES, boxes
+from qr_cli.geo.tiny import PATCHES, Read, boxes
 
 PIECES, TEXT_PIECES = 32_200, 32_100  # with and without the names of patches
 PICTURE = 224
@@ -142,14 +142,14 @@ class Geoformer(nn.Module):
 
     def forward(
         self, words: Tensor, targets: Tensor, pictures: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return scores of every next piece ``(B, T, V)`` and the encoded states ``(B, S, D)``."""
+    ) -> Read:
+        """Return scores of every next piece ``(B, T, V)``."""
         states, hidden = self.encode(words, pictures)
         length = targets.shape[1]
         at = torch.arange(length, device=words.device)
         bias = self.decoder.relative(at, at)
         bias = bias + bias.new_full((length, length), FAR).triu(1)
-        return self.logits(self.decoder(self.shared(targets), bias[None], states, hidden)), states
+        return Read(self.logits(self.decoder(self.shared(targets), bias[None], states, hidden)))
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the scores of all pieces, ``(..., D) -> (..., V)``."""

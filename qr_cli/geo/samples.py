@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from qr_cli.geo.inputs import Picture
 from qr_cli.geo.tiny import padded
 from qr_cli.geo.vocab import END, PAD, START, Vocabulary
 
-PACK = 16  # problems that are padded together
+PACK = 10  # problems that are padded together
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Example:
         target: what is to be written.
         picture: (112, 112) uint8, 255 is paper; None where it is not shown.
         relation: family and fine class of the picture, where it has one.
+        marks: what stands in each patch of the picture, where that is known.
     """
 
     source: Sequence[str]
     target: Sequence[str]
     picture: Picture | None = None
     relation: tuple[str, int] | None = None
+    marks: NDArray[np.bool_] | None = None
 
 
 class Pack(NamedTuple):
@@ -48,6 +51,7 @@ class Pack(NamedTuple):
         pictures: ink from 0 to 1 ``(B, 112, 112)``, or None.
         relations: the family's first score and its number of classes, and the class ``(B, 3)``;
             -1 for none.
+        marks: what stands in each patch ``(B, 49, M)``, or None.
     """
 
     words: Tensor
@@ -55,6 +59,7 @@ class Pack(NamedTuple):
     after: Tensor
     pictures: Tensor | None
     relations: Tensor
+    marks: Tensor | None = None
 
 
 def packs(
@@ -71,9 +76,10 @@ def packs(
 
 
 def _grouped(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    """Yield examples that are read together: few are padded much, and no pack is tiny."""
     for shown in (True, False):
         some = [e for e in examples if (e.picture is not None) == shown]
-        some.sort(key=lambda e: (len(e.source), len(e.target)))
+        some.sort(key=lambda e: len(e.source) + 2 * len(e.target))
         count = max(1, round(len(some) / PACK))
         for part in np.array_split(np.arange(len(some)), count):
             if len(part):
@@ -90,12 +96,14 @@ def _pack(
         if e.relation and e.relation[0] in families else [-1, -1, -1]
         for e in examples
     ]  # fmt: skip
+    marks = [e.marks for e in examples if e.marks is not None]
     return Pack(
         padded([vocabulary.ids(e.source) for e in examples], number[PAD]),
         padded([[number[START], *t] for t in targets], number[PAD]),
         padded([[*t, number[END]] for t in targets], -100),
         ink([e.picture for e in examples if e.picture is not None]),
         torch.tensor(known),
+        torch.from_numpy(np.stack(marks)).float() if len(marks) == len(examples) else None,
     )
 
 

@@ -23,9 +23,10 @@ from qr_cli.geo import held
 from qr_cli.geo.corpus import Corpus, Files, Generated, Pretraining, target_of
 from qr_cli.geo.inputs import words
 from qr_cli.geo.records import Problem, read
+from qr_cli.geo.marks import NAMES
 from qr_cli.geo.samples import Pack, packs
 from qr_cli.geo.synth import FAMILIES, stream
-from qr_cli.geo.tiny import Tiny
+from qr_cli.geo.tiny import PATCHES, Read, Tiny
 from qr_cli.geo.train_recipe import GeoTrain
 from qr_cli.geo.vocab import Vocabulary
 from qr_cli.geo.weights import load_tiny
@@ -98,26 +99,42 @@ class GeoTask:
         )
 
     def step(self, models: Models, batch: Sequence[Pack]) -> Iterator[Update]:
-        """Yield the one update of a batch: cross-entropy of all words, and of the figures."""
-        model: Any = models["main"]
-        loss = recipe_loss = self.recipe.loss
+        """Yield the one update of a batch: cross-entropy of all words, of figures, of patches."""
+        weight = self.recipe.loss
         total = sum(int((pack.after >= 0).sum()) for pack in batch)
         told = sum(int((pack.relations[:, 0] >= 0).sum()) for pack in batch)
-        words_loss = torch.zeros(())
-        aux_loss, right = torch.zeros(()), torch.zeros(())
+        marked = sum(pack.marks.shape[0] * PATCHES for pack in batch if pack.marks is not None)
+        parts: dict[str, Tensor] = {}
+
+        def add(name: str, value: Tensor) -> None:
+            parts[name] = parts[name] + value if name in parts else value
+
         for pack in batch:
-            scores, states = model(pack.words, pack.before, pack.pictures)
-            words_loss = words_loss.to(scores) + F.cross_entropy(
-                scores.flatten(0, 1), pack.after.flatten(), ignore_index=-100,
-                label_smoothing=recipe_loss.smoothing, reduction="sum",
-            ) / total  # fmt: skip
-            if told and pack.pictures is not None and loss.aux and hasattr(model, "relation"):
-                one, hits = figure_loss(model.relations(states), pack.relations)
-                aux_loss, right = aux_loss.to(one) + one / told, right.to(one) + hits / told
-        metrics = {"loss_words": words_loss.detach()}
-        if loss.aux and hasattr(model, "relation"):
-            metrics |= {"loss_figure": aux_loss.detach(), "figure_right": right.detach()}
-        yield Update(words_loss + loss.aux * aux_loss, metrics)
+            read: Read = models["main"](pack.words, pack.before, pack.pictures)
+            if read.marks is not None and pack.marks is not None:
+                add("loss_marks", marks_loss(read.marks, pack.marks) / marked)
+            if read.scores is None:
+                continue
+            add("loss_words", F.cross_entropy(
+                read.scores.flatten(0, 1), pack.after.flatten(), ignore_index=-100,
+                label_smoothing=weight.smoothing, reduction="sum",
+            ) / total)  # fmt: skip
+            if told and read.relations is not None:
+                loss, hits = figure_loss(read.relations, pack.relations)
+                add("loss_figure", loss / told)
+                add("figure_right", hits.detach() / told)
+        factors = {"loss_words": 1.0, "loss_figure": weight.aux, "loss_marks": weight.marks}
+        whole = [parts[name] * factor for name, factor in factors.items() if name in parts]
+        metrics = {name: value.detach() for name, value in parts.items()}
+        yield Update(torch.stack(whole).sum(), metrics)
+
+    def look(self, models: Models, batch: Sequence[Pack]) -> Iterator[Update]:
+        """Yield the update of phase look: what stands in each patch."""
+        pictures = [pack.pictures for pack in batch if pack.pictures is not None]
+        marks = torch.cat([pack.marks for pack in batch if pack.marks is not None])
+        read: Read = models["main"](None, None, torch.cat(pictures))
+        loss = marks_loss(read.marks, marks) / (marks.shape[0] * PATCHES)
+        yield Update(loss, {"loss_marks": loss.detach()})
 
     def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
         """Yield figures on held-out problems, greedy."""
@@ -176,7 +193,7 @@ class GeoTask:
         """Return what trains the model in a phase before the unified training."""
         size = self._size(name) if self.generated else len(self.problems)
         if name == "look":
-            corpus: Corpus = self._generated(mix={"diagram": 1.0}, start=2 * self._all)
+            corpus: Corpus = self._generated(start=2 * self._all, drop=0.0, drop_text=0.0)
             return self.trained(corpus, size, 1, rank=rank, world=world)
         how = Pretraining(
             self.recipe.mep.solving, self.recipe.mep.mask_ratio,
@@ -230,6 +247,7 @@ class GeoTask:
         model = Tiny(
             vocabulary, dropout=recipe.model.dropout, vision=recipe.vision.vision,
             classes=classes if self.generated and recipe.loss.aux else None,
+            marks=len(NAMES) if self.generated and recipe.loss.marks else 0,
         )  # fmt: skip
         if old:
             take(model, old)
@@ -269,11 +287,11 @@ def task_of(recipe: GeoTrain) -> Any:
 
 
 class Before:
-    """A phase before the unified training: `look` (diagrams only) or `mep`."""
+    """A phase before the unified training: `look` (patches only) or `mep`."""
 
     epochs: int
     unit = GeoTask.unit
-    best = Best("loss_words", "min")
+    best = Best("no_figure", "max")
 
     def __init__(self, task: GeoTask, name: str) -> None:
         self.task, self.name = task, name
@@ -285,8 +303,8 @@ class Before:
         return self.task.before(self.name, rank=rank, world=world)
 
     def step(self, models: Models, batch: Sequence[Pack]) -> Iterator[Update]:
-        """Yield the task's update."""
-        return self.task.step(models, batch)
+        """Yield the task's update, or that of the patches alone."""
+        return (self.task.look if self.name == "look" else self.task.step)(models, batch)
 
     def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
         """Yield nothing that could choose an epoch: the last one is taken."""
@@ -302,11 +320,16 @@ class Before:
 
     def lead(self) -> str:
         """Return what it is."""
-        return "Diagrams alone." if self.name == "look" else "Mathematical expressions."
+        return "What stands in each patch of a diagram." if self.name == "look" else "Mathematical expressions."
 
     def plots(self, records: Sequence[Record]) -> list[Any]:
         """Return none."""
         return []
+
+
+def marks_loss(scores: Tensor, marks: Tensor) -> Tensor:
+    """Return the summed binary cross-entropies of what stands in patches ``(B, 49, M)``."""
+    return F.binary_cross_entropy_with_logits(scores, marks, reduction="sum")
 
 
 def figure_loss(scores: Tensor, relations: Tensor) -> tuple[Tensor, Tensor]:
@@ -363,6 +386,7 @@ def card(model: Tiny) -> Record:
         "task": "geo", "preset": "geoformer-tiny", "vision": model.vision, "folded": False,
         "width": sizes.width, "inner": sizes.inner, "layers": sizes.layers, "heads": sizes.heads,
         "classes": {name: count for name, (_, count) in model.families.items()},
+        "marks": model.marks.out_features if hasattr(model, "marks") else 0,
         "words": list(model.vocabulary.words),
     }  # fmt: skip
 

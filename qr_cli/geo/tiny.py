@@ -3,9 +3,9 @@
 After Geoformer (Chen et al. 2022, arXiv 2212.02746): words and 49 patches of the diagram are read
 by one encoder, relative bias acts between words only, a T5 decoder writes the program or proof.
 Ours: width 128, three blocks each side, a convolutional stem trained with the rest instead of a
-frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram, and an
-auxiliary head that names the figure's fine relation class (the sequence loss alone did not make
-small models look at the diagram).
+frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram, and two
+auxiliary heads of training: what stands in each patch, and the figure's fine relation class (the
+sequence loss alone did not make small models look at the diagram).
 
 Shapes: B problems, K beams, T target words, S source words and patches, D width.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,20 @@ PATCHES = 49
 STEM = (  # kernel, stride, channels in and out
     (5, 2, 1, 16), (3, 2, 16, 32), (3, 1, 32, 48), (3, 2, 48, 64), (3, 1, 64, 64), (3, 2, 64, 96),
 )  # fmt: skip
+
+
+class Read(NamedTuple):
+    """What a model makes of a batch.
+
+    Attributes:
+        scores: of every next word ``(B, T, V)``; None when only patches were read.
+        relations: of the figures' classes ``(B, R)``; None without pictures.
+        marks: of what stands in each patch ``(B, 49, M)``; None without pictures.
+    """
+
+    scores: Tensor | None
+    relations: Tensor | None = None
+    marks: Tensor | None = None
 
 
 class Stem(nn.Module):
@@ -65,6 +80,7 @@ class Tiny(nn.Module):
     Args:
         vocabulary: its words.
         classes: fine relation classes by family, for the auxiliary head; none: no head.
+        marks: answers of the auxiliary head that says what stands in a patch; 0: no head.
         dropout: of every residual branch.
         vision: whether there is a stem; without it every diagram counts as missing.
         width: of all states.
@@ -78,6 +94,7 @@ class Tiny(nn.Module):
         vocabulary: Vocabulary,
         *,
         classes: Mapping[str, int] | None = None,
+        marks: int = 0,
         dropout: float = 0.1,
         vision: bool = True,
         width: int = 128,
@@ -105,6 +122,8 @@ class Tiny(nn.Module):
             self.families[family] = (start, count)
         if self.families and vision:
             self.relation = nn.Linear(width, sum(n for _, n in self.families.values()))
+        if marks and vision:
+            self.marks = nn.Linear(width, marks)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -121,6 +140,8 @@ class Tiny(nn.Module):
                 nn.init.normal_(module.weight, std=width**-0.5)
         if self.vision:
             nn.init.normal_(self.patch, std=width**-0.5)
+        if hasattr(self, "marks"):
+            nn.init.constant_(self.marks.bias, -4.0)  # most patches show none of them
 
     # reading ---------------------------------------------------------------------------------
 
@@ -140,11 +161,13 @@ class Tiny(nn.Module):
             ``(B, S, D)`` and ``(B, 1, 1, S)``; the patches, or the one row that stands for a
             missing diagram, come after the words.
         """
+        seen = self.patches(pictures) if pictures is not None and self.vision else None
+        return self._joined(words, seen)
+
+    def _joined(self, words: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
         x = self.shared(words)
         batch, length, width = x.shape
-        if pictures is not None and self.vision:
-            seen = self.patches(pictures)
-        else:
+        if seen is None:
             row = self.shared.weight[self.vocabulary.number[IMAGE]]
             seen = row.expand(batch, 1, width)
         whole = length + seen.shape[1]
@@ -155,29 +178,32 @@ class Tiny(nn.Module):
         bias = F.pad(self.encoder.relative(at, at), (0, whole - length, 0, whole - length))
         return self.encoder(torch.cat((x, seen), 1), bias[None] + hidden), hidden
 
-    def relations(self, states: Tensor) -> Tensor:
-        """Return the auxiliary head's scores from encoded patches, ``(B, S, D) -> (B, R)``."""
-        return self.relation(states[:, -PATCHES:].mean(1))
-
     # writing ---------------------------------------------------------------------------------
 
     def forward(
-        self, words: Tensor, targets: Tensor, pictures: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return scores of every next word ``(B, T, V)`` and the encoded states ``(B, S, D)``.
+        self, words: Tensor | None, targets: Tensor | None, pictures: Tensor | None = None
+    ) -> Read:
+        """Return scores of every next word, and what the auxiliary heads say of pictures.
 
         Args:
-            words: the source, padded.
+            words: the source, padded ``(B, S)``; None: the patches alone are read.
             targets: the words before, the start included ``(B, T)``.
             pictures: as for `encode`.
         """
-        states, hidden = self.encode(words, pictures)
+        seen = self.patches(pictures) if pictures is not None and self.vision else None
+        marks = self.marks(seen) if seen is not None and hasattr(self, "marks") else None
+        if words is None or targets is None:
+            return Read(None, None, marks)
+        states, hidden = self._joined(words, seen)
+        relations = None
+        if seen is not None and self.families:
+            relations = self.relation(states[:, -PATCHES:].mean(1))
         length = targets.shape[1]
         at = torch.arange(length, device=words.device)
         bias = self.decoder.relative(at, at)
         bias = bias + bias.new_full((length, length), FAR).triu(1)
         out = self.decoder(self.shared(targets), bias[None], states, hidden)
-        return self.logits(out), states
+        return Read(self.logits(out), relations, marks)
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the scores of all words, ``(..., D) -> (..., V)``."""

@@ -67,7 +67,7 @@ class Data(Section):
         tuple[PhaseName, ...], Field(description="What is trained, in order:")
     ] = ("mep", "unified")
     look_share: Annotated[
-        float, Field(ge=0, lt=1, description="Share of samples for phase look (diagrams).")
+        float, Field(ge=0, lt=1, description="Share of samples for phase look (patches).")
     ] = 0.15
 
     @model_validator(mode="after")
@@ -128,6 +128,9 @@ class Loss(Section):
 
     aux: Annotated[
         float, Field(ge=0, description="Weight of the figure's class (tiny, synth).")
+    ] = 0.3
+    marks: Annotated[
+        float, Field(ge=0, description="Weight of what stands in each patch (tiny, synth).")
     ] = 0.3
     smoothing: Annotated[float, Field(ge=0, lt=1, description="Label smoothing.")] = 0.05
 
