@@ -20,22 +20,22 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CONFIDENCE = {"verified": 0.993, "determined-by-options": 0.974}  # 144 of 144, 36 of 36
 
 
-def record(work: Work, *, mode: Mode, exact: bool, guess: bool) -> dict[str, Any]:
+def record(work: Work, *, mode: Mode, exact: bool) -> dict[str, Any]:
     """Return the record of an answer.
 
     Args:
         work: what was found.
         mode: the option rule.
         exact: give closed forms too.
-        guess: choose an option in any case, marked as guessed.
     """
-    answered = work.status in (*ANSWERED, "no-match", "ambiguous")
+    sure = (*ANSWERED, "network")
+    answered = work.status in (*sure, "no-match", "ambiguous")
     value = work.value if answered else None
     terms = _terms(work) if exact and value is not None else None
     form = closed.text(terms[-1]) if terms else None
     if terms and value is not None and closed.agrees(terms[-1], value):
         value = work.value = float(terms[-1])
-    index = work.hits[0] if work.status in ANSWERED and len(work.hits) == 1 else None
+    index = work.hits[0] if work.status in sure and len(work.hits) == 1 else None
     told: dict[str, Any] = {
         "id": work.problem.id,
         "task": "calculation",
@@ -66,8 +66,6 @@ def record(work: Work, *, mode: Mode, exact: bool, guess: bool) -> dict[str, Any
             told["choice_error"] = fault
         found = told["option_index"]
         told["option"] = None if found is None else LETTERS[found]
-    if guess and told["option_index"] is None and work.options:
-        _guess(told, work)
     return told
 
 
@@ -140,7 +138,7 @@ def _checks(work: Work, terms: Sequence[Any] | None) -> Any:
     if terms is not None:
         good = closed.agrees(terms[-1], work.value)
         yield _check("exact_agrees", good, "the closed form and the float are one number")
-    if work.family is None:
+    if work.construction.values:
         count = len(work.construction.values)
         same = work.construction.value is not None
         words = f"{count} figures were built from random starts"
@@ -174,12 +172,15 @@ def _alternatives(work: Work) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _guess(told: dict[str, Any], work: Work) -> None:
-    """Choose the best available option and say that it is a guess."""
+def guessed(told: dict[str, Any], work: Work) -> None:
+    """Choose the best available option where there is none, and say that it is a guess."""
     options = work.options or []
+    if told["option_index"] is not None or not options:
+        return
     hits = work.hits or [i for v in work.candidates for i in matches(v, options)]
-    if not hits and work.value is not None:
-        known = [(abs(o - work.value), i) for i, o in enumerate(options) if o is not None]
+    hits = hits or [LETTERS.index(a["option"]) for a in told["alternatives"][:1] if a["option"]]
+    if not hits and told["value"] is not None:
+        known = [(abs(o - told["value"]), i) for i, o in enumerate(options) if o is not None]
         hits = [min(known)[1]] if known else []
     if hits:
         index = max(set(hits), key=hits.count)

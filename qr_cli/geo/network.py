@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 
+from qr_cli.errors import DataError
 from qr_cli.geo import grammar
+from qr_cli.geo.both import Said
 from qr_cli.geo.decode import search
-from qr_cli.geo.inputs import Picture, Words
+from qr_cli.geo.diagrams import read_diagram
+from qr_cli.geo.inputs import Picture, Words, picture, words
+from qr_cli.geo.opinion import Guess, Select
+from qr_cli.geo.records import Problem
 from qr_cli.geo.samples import ink
+from qr_cli.geo.slotting import SlotMode
 from qr_cli.geo.tiny import Tiny, padded
 from qr_cli.geo.vocab import END, PAD
+from qr_cli.geo.weights import load_tiny
 
-
-class Guess(NamedTuple):
-    """What one beam says and its log-probability."""
-
-    text: str
-    score: float
+LONGEST = 200  # words of a text
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,58 @@ class Question:
     words: Words
     proving: bool
     picture: Picture | None = None
+
+
+class Network:
+    """A small model with its name and temperature.
+
+    Args:
+        model: in evaluation mode.
+        name: of its weights.
+        tau: temperature of its scores.
+    """
+
+    def __init__(self, model: Tiny, name: str, tau: float = 1.0) -> None:
+        self.model, self.name, self.tau = model, name, tau
+
+    def say(
+        self, problems: Sequence[Problem], *, beams: int = 10, longest: int = 72,
+        slots: SlotMode = "compound", select: Select = "vote", truncate: bool = False,
+    ) -> list[Said]:  # fmt: skip
+        """Return what it writes for problems; one it cannot read comes with the fault."""
+        read = [_question(p, slots, truncate) for p in problems]
+        asked = [q for q in read if isinstance(q, Question)]
+        answers = iter(predict(self.model, asked, beams=beams, longest=longest))
+        return [
+            Said(fault=q, checkpoint=self.name) if isinstance(q, str)
+            else Said(
+                tuple(next(answers)), q.words.numbers, q.words.elements, self.tau, select,
+                self.name, q.picture is not None,
+            )
+            for q in read
+        ]  # fmt: skip
+
+
+def _question(problem: Problem, slots: SlotMode, truncate: bool) -> Question | str:
+    try:
+        found = words(problem, mode=slots, longest=None if truncate else LONGEST)
+    except DataError as fault:
+        return fault.message
+    found = found._replace(source=found.source[:LONGEST])
+    seen = picture(read_diagram(problem.diagram)) if problem.diagram else None
+    return Question(found, problem.task == "proving", seen)
+
+
+@lru_cache(maxsize=2)
+def load_network(checkpoint: str) -> Network:
+    """Return a network.
+
+    Raises:
+        WeightsError: the weights cannot be used.
+    """
+    model, card = load_tiny(checkpoint)
+    name = checkpoint if "/" not in checkpoint else Path(checkpoint).name
+    return Network(model, name, float(card.get("tau", 1.0)))
 
 
 @torch.inference_mode()

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any
 
 from qr_cli.geo import finder
-from qr_cli.geo.answer_record import picture, record
+from qr_cli.geo.answer_record import guessed, picture, record
+from qr_cli.geo.both import Said, with_network
 from qr_cli.geo.construct import construct
 from qr_cli.geo.facts import read
 from qr_cli.geo.families import family
@@ -19,7 +20,7 @@ from qr_cli.geo.reading import Reading
 from qr_cli.geo.records import Problem
 from qr_cli.geo.slotting import SlotMode, option
 from qr_cli.geo.slotting import slots as take_slots
-from qr_cli.geo.work import ANSWERED, Work
+from qr_cli.geo.work import ANSWERED, CONTRADICTION, FOREIGN, Work
 
 CHANGES = ((1.031, 0.973, 1.017, 0.984), (0.968, 1.023, 0.989, 1.041), (1.012, 1.044, 0.962, 1.019))
 LENGTHS = ("length", "radius", "diameter", "distance", "perimeter", "area")
@@ -34,19 +35,38 @@ def solve_calculation(
     exact: bool = True,
     guess: bool = False,
     seed: int = 0,
+    said: Said | None = None,
+    alone: bool = False,
 ) -> tuple[dict[str, Any], Picture | None]:
-    """Return the record of a calculation problem, and the figure it was measured on."""
+    """Return the record of a calculation problem, and the figure it was measured on.
+
+    Args:
+        problem: the record.
+        mode: executor and option rule.
+        slots: what counts as one number.
+        exact: give closed forms too.
+        guess: choose an option in any case.
+        seed: of the figures that are built.
+        said: what the network wrote, where it was asked.
+        alone: the rules only read; the network answers.
+    """
     slotted = take_slots(problem.text, mode=slots)
     options = None if problem.choices is None else [option(c)[0] for c in problem.choices]
     work = Work(problem, slotted, options, Reading())
     if _foreign(problem.text):
-        work.notes.append("the text is not English; qr reads English only")
+        work.notes.append(FOREIGN)
     else:
         work.reading = read(slotted.text, slotted.numbers)
-        _decide(work, seed)
+        if not alone:
+            _decide(work, seed)
     if work.status in ANSWERED or work.status == "no-match":
         _explain(work, seed)
-    return record(work, mode=mode, exact=exact, guess=guess), picture(work)
+    told = record(work, mode=mode, exact=exact)
+    if said is not None:
+        told = with_network(work, told, said, alone=alone, mode=mode, exact=exact)
+    if guess:
+        guessed(told, work)
+    return told, picture(work)
 
 
 def _foreign(text: str) -> bool:
@@ -73,7 +93,7 @@ def _decide(work: Work, seed: int) -> None:
         work.notes.append("the question is not understood")
         return
     if not values:
-        work.notes.append("the givens contradict each other or were misread")
+        work.notes.append(CONTRADICTION)
         return
     work.candidates = list(values)
     if work.construction.value is not None:

@@ -239,7 +239,7 @@ class GeoTask:
 
     def _fresh_model(self) -> Tiny:
         recipe = self.recipe
-        old = load_tiny(recipe.model.weights) if recipe.model.weights else None
+        old = load_tiny(recipe.model.weights)[0] if recipe.model.weights else None
         vocabulary = old.vocabulary if old else Vocabulary.count(self._texts())
         classes = {
             name: family.relations for name, family in FAMILIES.items() if family.relations

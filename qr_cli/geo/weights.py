@@ -18,8 +18,8 @@ SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "geoformer-tiny"
 
 
-def load_tiny(name: str) -> Tiny:
-    """Return a small model in evaluation mode.
+def load_tiny(name: str) -> tuple[Tiny, dict[str, Any]]:
+    """Return a small model in evaluation mode and its card.
 
     Args:
         name: a shipped name, a run folder or a checkpoint.
@@ -44,7 +44,7 @@ def load_tiny(name: str) -> Tiny:
         if card.get("task") != "geo":
             raise WeightsError(f"checkpoint is {card.get('task')}, expected geo")
         state = checkpoint.read_weights(folder)
-    return build(card, state, name)
+    return build(card, state, name), card
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from qr_cli.geo.records import Problem
 from qr_cli.geo.slotting import Slotted
 
 ANSWERED = ("verified", "determined-by-options")
+FOREIGN = "the text is not English; qr reads English only"
+CONTRADICTION = "the givens contradict each other or were misread"
 
 
 @dataclass
