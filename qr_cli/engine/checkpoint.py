@@ -164,7 +164,7 @@ def load(
         if averaged is not None:
             averaged.module.load_state_dict(load_file(folder / "ema.safetensors"))
             averaged.n_averaged.fill_(progress.step)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise WeightsError(
             f"{folder} cannot be resumed: {reason}", hint="--overwrite starts the run again"
@@ -218,7 +218,7 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(f"{path} cannot be read: {error}") from error
 
 
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     EOFError,
     ValueError,

@@ -35,14 +35,10 @@ def renamed(problem: Problem, rng: np.random.Generator, *, letters: bool = True)
         return replace(problem, text=text or "", slot_text=slot_text)
     order = rng.permutation(len(elements)).tolist()
     place = {old: new for new, old in enumerate(order)}
-    proof = re.sub(
-        r"\bE_(\d+)", lambda found: f"E_{place[int(found[1])]}", problem.proof or ""
-    )
+    proof = re.sub(r"\bE_(\d+)", lambda found: f"E_{place[int(found[1])]}", problem.proof or "")
     shuffled = tuple(change(elements[i]) or "" for i in order)
     body = (text or "").partition("(Elements:")[0].strip()
-    return replace(
-        problem, text=body, slot_text=None, elements=shuffled, proof=proof or None
-    )
+    return replace(problem, text=body, slot_text=None, elements=shuffled, proof=proof or None)
 
 
 def _elements(problem: Problem) -> list[str]:

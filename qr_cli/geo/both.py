@@ -99,9 +99,7 @@ def _agreed(work: Work, told: dict[str, Any], found: Opinion) -> dict[str, Any]:
     return told
 
 
-def _answered(
-    work: Work, said: Said, found: Opinion, *, mode: Mode, exact: bool
-) -> dict[str, Any]:
+def _answered(work: Work, said: Said, found: Opinion, *, mode: Mode, exact: bool) -> dict[str, Any]:
     """Return the record of the network's own answer."""
     chosen = found.chosen
     assert chosen is not None

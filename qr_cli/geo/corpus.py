@@ -14,9 +14,9 @@ import numpy as np
 from qr_cli.errors import DataError
 from qr_cli.geo import mep
 from qr_cli.geo.augment import renamed
-from qr_cli.geo.diagrams import read_diagram
+from qr_cli.geo.inputs import Words, words
 from qr_cli.geo.marks import marks
-from qr_cli.geo.inputs import Picture, Words, picture, words
+from qr_cli.geo.readers import Pixels, Reader
 from qr_cli.geo.records import Problem
 from qr_cli.geo.samples import Example
 from qr_cli.geo.synth import FAMILIES, stream
@@ -68,13 +68,12 @@ def pretrained(
     names: mep.Names | None = None,
 ) -> tuple[list[str], list[str]]:  # fmt: skip
     """Return source and target of MEP for a problem in words; names, where they are known."""
-    told = found.source[2:]
-    if rng.random() < how.solving and (
-        expressions := _expressions(problem, told, how, names)
-    ):
+    told = found.source[1:] if found.source[0].endswith(":") else found.source[2:]
+    if rng.random() < how.solving and (expressions := _expressions(problem, told, how, names)):
         return [*mep.SOLVING, *told], expressions
-    if "elements" in told:  # they are listed in any order
-        told = told[: told.index("elements")]
+    for mark in ("elements", "(Elements:"):  # they are listed in any order
+        if mark in told:
+            told = told[: told.index(mark)]
     places = rng.choice(len(told), mep.mask_count(len(told), how.mask_ratio), replace=False)
     return [*mep.DENOISE, *mep.masked(told, places.tolist())], told
 
@@ -117,7 +116,6 @@ class Generated:
         drop_text: the same where the text suffices.
         word_drop: chance that a plain word is read as unknown.
         pretraining: MEP instead of solving.
-        longest: words of a target.
     """
 
     seed: int
@@ -129,7 +127,6 @@ class Generated:
     drop_text: float = 0.15
     word_drop: float = 0.0
     pretraining: Pretraining | None = None
-    longest: int = 72
 
     def example(self, index: int, epoch: int) -> Example:
         """Return the example of one sample."""
@@ -148,7 +145,7 @@ class Generated:
         relation = (sample.family, sample.relation) if sample.relation is not None else None
         return Example(
             dropped(source, rng, self.word_drop),
-            target[: self.longest],
+            target,
             raster(sample.figure, sample.look) if shown else None,
             relation if shown else None,
             marks(sample.figure, sample.look) if shown else None,
@@ -160,34 +157,22 @@ class Files:
 
     Args:
         problems: with answers.
+        reader: how the preset reads them.
         seed: of letters, order of Elements, masks.
-        longest: words of a text and of a target.
-        truncate: cut what is longer instead of refusing it.
         augment: rename letters and shuffle Elements.
         drop: share shown without their diagram.
         word_drop: chance that a plain word is read as unknown.
         pretraining: MEP instead of solving.
-
-    Raises:
-        DataError: a problem has no answer, or targets are over the limit.
     """
 
     def __init__(
-        self, problems: Sequence[Problem], *, seed: int, longest: tuple[int, int] = (200, 72),
-        truncate: bool = False, augment: bool = True, drop: float = 0.15, word_drop: float = 0.0,
-        pretraining: Pretraining | None = None,
+        self, problems: Sequence[Problem], reader: Reader, *, seed: int, augment: bool = True,
+        drop: float = 0.15, word_drop: float = 0.0, pretraining: Pretraining | None = None,
     ) -> None:  # fmt: skip
-        self.problems, self.seed, self.longest = list(problems), seed, longest
+        self.problems, self.reader, self.seed = list(problems), reader, seed
         self.augment, self.drop, self.word_drop = augment, drop, word_drop
-        self.truncate, self.pretraining = truncate, pretraining
-        self._pictures: dict[int, Picture] = {}
-        if pretraining is None:
-            check_targets([target_of(p) for p in self.problems], longest[1], truncate=truncate)
-        for problem in self.problems:
-            words(problem, longest=None if truncate else longest[0])
-
-    def __len__(self) -> int:
-        return len(self.problems)
+        self.pretraining = pretraining
+        self._pictures: dict[int, Pixels | None] = {}
 
     def example(self, index: int, epoch: int) -> Example:
         """Return the example of one problem."""
@@ -197,34 +182,30 @@ class Files:
         shown = problem.diagram is not None and rng.random() >= self.drop
         if self.augment:
             problem = renamed(problem, rng, letters=not shown)
-        found = words(problem, longest=None)
+        found = self.reader.words(problem, "compound")
         if how:
             source, target = pretrained(problem, found, rng, how)
         else:
             source, target = found.source, target_of(problem)
         return Example(
-            dropped(source[: self.longest[0]], rng, self.word_drop),
-            target[: self.longest[1]],
-            self._picture(index, problem) if shown else None,
+            dropped(source, rng, self.word_drop), target, self._picture(index) if shown else None
         )
 
-    def _picture(self, index: int, problem: Problem) -> Picture:
-        if index not in self._pictures and problem.diagram is not None:
-            self._pictures[index] = picture(read_diagram(problem.diagram))
+    def _picture(self, index: int) -> Pixels | None:
+        if index not in self._pictures:
+            self._pictures[index] = self.reader.picture(self.problems[index])
         return self._pictures[index]
 
 
-def check_targets(targets: Sequence[Sequence[str]], limit: int, *, truncate: bool) -> None:
-    """Check that targets are not cut unless that was asked for.
+def check_lengths(counts: Sequence[int], limit: int, *, what: str, flag: str, unit: str) -> None:
+    """Check that nothing would be cut.
 
     Raises:
         DataError: some are longer than the limit.
     """
-    over = sum(len(target) > limit for target in targets)
-    if over and not truncate:
+    over = sum(count > limit for count in counts)
+    if over:
         raise DataError(
-            f"{over:,} of {len(targets):,} targets are longer than {limit} words",
-            hint="raise --max-length or pass --allow-truncation",
+            f"{over:,} of {len(counts):,} {what} are longer than {limit} {unit}",
+            hint=f"raise {flag} or pass --allow-truncation",
         )
-
-

@@ -140,9 +140,7 @@ class Geoformer(nn.Module):
         bias = F.pad(self.encoder.relative(at, at), (0, extra, 0, extra))
         return self.encoder(x, bias[None] + hidden), hidden
 
-    def forward(
-        self, words: Tensor, targets: Tensor, pictures: Tensor | None = None
-    ) -> Read:
+    def forward(self, words: Tensor, targets: Tensor, pictures: Tensor | None = None) -> Read:
         """Return scores of every next piece ``(B, T, V)``."""
         states, hidden = self.encode(words, pictures)
         length = targets.shape[1]

@@ -9,13 +9,13 @@ from typing import Any
 
 from qr_cli.geo import metrics
 from qr_cli.geo.checker import check
-from qr_cli.geo.diagrams import read_diagram
 from qr_cli.geo.givens import read_problem
-from qr_cli.geo.inputs import picture, words
+from qr_cli.geo.inputs import words
 from qr_cli.geo.metrics import Candidate
 from qr_cli.geo.network import Question, predict
+from qr_cli.geo.readers import Reader
 from qr_cli.geo.records import Problem
-from qr_cli.geo.synth import make
+from qr_cli.geo.synth import FAMILIES, make
 from qr_cli.geo.tiny import Tiny
 from qr_cli.geo.train_recipe import GeoTrain
 
@@ -39,8 +39,8 @@ class Held:
     questions: Sequence[Question]
 
 
-def sets(recipe: GeoTrain) -> list[Held]:
-    """Return the held-out problems of a recipe."""
+def sets(recipe: GeoTrain, reader: Reader) -> list[Held]:
+    """Return the held-out problems of a recipe, read as its preset does."""
     if recipe.data.val == ("synth",):
         return _generated(recipe)
     from qr_cli.geo.task import problems_of
@@ -51,12 +51,9 @@ def sets(recipe: GeoTrain) -> list[Held]:
         some = [p for p in problems if p.task == task]
         if some:
             asked = [
-                Question(
-                    words(p, longest=None), task == "proving",
-                    picture(read_diagram(p.diagram)) if p.diagram else None,
-                )
+                Question(reader.words(p, "compound"), task == "proving", reader.picture(p))
                 for p in some
-            ]  # fmt: skip
+            ]
             found.append(Held(name, task == "proving", some, asked))
     return found
 
@@ -68,8 +65,6 @@ def _generated(recipe: GeoTrain) -> list[Held]:
         ("seen", "seen", "calculation"), ("unseen", "unseen", "calculation"),
         ("diagram", "seen", "diagram"), ("proof", "unseen", "proof"),
     ):  # fmt: skip
-        from qr_cli.geo.synth import FAMILIES
-
         known = [f for f, row in FAMILIES.items() if row.kind == kind]
         if families:
             known = [f for f in families if f in known]
@@ -87,9 +82,7 @@ def _generated(recipe: GeoTrain) -> list[Held]:
     return found
 
 
-def figures(
-    model: Tiny, held: Sequence[Held], *, longest: int, batch_size: int
-) -> dict[str, Any]:
+def figures(model: Tiny, held: Sequence[Held], *, longest: int, batch_size: int) -> dict[str, Any]:
     """Return acc@1 and exact@1 of calculations, valid@1 and exact@1 of proofs, and their mean.
 
     `figure` is the mean over the sets of acc@1 or valid@1; the best epoch is chosen by it.

@@ -1,4 +1,4 @@
-"""Mathematical expression pre-training (MEP): read a problem, write the expressions of its solution.
+"""Mathematical expression pre-training (MEP): from a problem to the expressions that solve it.
 
 The authors' two tasks (Chen et al. 2022), each problem one of them: `solving prediction`, from the
 problem to the expressions of its solution, and `denoise text`, from a masked problem to the whole
@@ -20,7 +20,25 @@ Cut = Literal["none", "official"]
 SOLVING = ("solving", "prediction", ":")
 DENOISE = ("denoise", "text", ":")
 _CHOSEN = "故选"
-_BLANK = ("^{°}", "{", "}", "°", "cm", "m", "米", ",", ":", "．", "、", "′", "~", "″", "【", "】", "$")
+_BLANK = (
+    "^{°}",
+    "{",
+    "}",
+    "°",
+    "cm",
+    "m",
+    "米",
+    ",",
+    ":",
+    "．",
+    "、",
+    "′",
+    "~",
+    "″",
+    "【",
+    "】",
+    "$",
+)
 _CHINESE = re.compile("[\u4e00-\u9fa5]+")
 _PIECE = re.compile(r"\\frac|\\sqrt|\\cdot|\d+\.?\d*|\S")
 _MORE = {"/ /": " parallel ", "∵": " because ", "∴": " therefore ", "²": " square ", "√": " root "}
@@ -140,7 +158,9 @@ def of_program(program: str, numbers: Sequence[float], names: Names) -> list[str
             for word in _FORMS[op].split()
         ]  # fmt: skip
         last = i == len(steps) - 1 and names.target
-        clauses.append(f"{names.target if last else _name(float(values[i]), seen)} = {' '.join(form)}")
+        clauses.append(
+            f"{names.target if last else _name(float(values[i]), seen)} = {' '.join(form)}"
+        )
     because = f"because {' , '.join(given)} " if given else ""
     return f"{because}therefore {' , '.join(clauses)}".split()
 

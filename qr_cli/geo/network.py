@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from qr_cli.errors import DataError
 from qr_cli.geo import grammar
 from qr_cli.geo.both import Said
-from qr_cli.geo.decode import search
-from qr_cli.geo.diagrams import read_diagram
-from qr_cli.geo.inputs import Picture, Words, picture, words
+from qr_cli.geo.decode import Rules, search
+from qr_cli.geo.inputs import Words
 from qr_cli.geo.opinion import Guess, Select
+from qr_cli.geo.pieces import AnyPiece, PieceRules
+from qr_cli.geo.readers import Pixels, Reader, reader_of
 from qr_cli.geo.records import Problem
-from qr_cli.geo.samples import ink
+from qr_cli.geo.samples import shown
 from qr_cli.geo.slotting import SlotMode
-from qr_cli.geo.tiny import Tiny, padded
-from qr_cli.geo.vocab import END, PAD
+from qr_cli.geo.tiny import padded
+from qr_cli.geo.vocab import END, PAD, Vocabulary
 from qr_cli.geo.weights import load_tiny
 
-LONGEST = 200  # words of a text
+STRANGE = 0.3  # share of unknown words above which it does not answer
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,11 @@ class Question:
 
     words: Words
     proving: bool
-    picture: Picture | None = None
+    picture: Pixels | None = None
 
 
 class Network:
-    """A small model with its name and temperature.
+    """A model with its name and temperature.
 
     Args:
         model: in evaluation mode.
@@ -44,15 +46,34 @@ class Network:
         tau: temperature of its scores.
     """
 
-    def __init__(self, model: Tiny, name: str, tau: float = 1.0) -> None:
+    def __init__(self, model: Any, name: str, tau: float = 1.0) -> None:
         self.model, self.name, self.tau = model, name, tau
 
     def say(
         self, problems: Sequence[Problem], *, beams: int = 10, longest: int = 72,
         slots: SlotMode = "compound", select: Select = "vote", truncate: bool = False,
+        pictures: Sequence[Pixels | None] | None = None, strange: bool = False,
     ) -> list[Said]:  # fmt: skip
-        """Return what it writes for problems; one it cannot read comes with the fault."""
-        read = [_question(p, slots, truncate) for p in problems]
+        """Return what it writes for problems; one it cannot read comes with the fault.
+
+        Args:
+            problems: of either task.
+            beams: how many are kept.
+            longest: words of an answer.
+            slots: what counts as one number, where a record has none.
+            select: how the option will be chosen.
+            truncate: read the first 200 words of a longer text.
+            pictures: shown with the problems instead of their diagrams.
+            strange: also read a text of unknown words.
+        """
+        known = self.model.vocabulary
+        reader = reader_of(self.model)
+        read = [_question(p, reader, known, slots, truncate, strange) for p in problems]
+        if pictures is not None:
+            read = [
+                q if isinstance(q, str) else replace(q, picture=shown)
+                for q, shown in zip(read, pictures, strict=True)
+            ]
         asked = [q for q in read if isinstance(q, Question)]
         answers = iter(predict(self.model, asked, beams=beams, longest=longest))
         return [
@@ -65,14 +86,33 @@ class Network:
         ]  # fmt: skip
 
 
-def _question(problem: Problem, slots: SlotMode, truncate: bool) -> Question | str:
+def _question(
+    problem: Problem, reader: Reader, vocabulary: Any, slots: SlotMode, truncate: bool,
+    strange: bool,
+) -> Question | str:  # fmt: skip
     try:
-        found = words(problem, mode=slots, longest=None if truncate else LONGEST)
+        found = reader.words(problem, slots)
     except DataError as fault:
         return fault.message
-    found = found._replace(source=found.source[:LONGEST])
-    seen = picture(read_diagram(problem.diagram)) if problem.diagram else None
-    return Question(found, problem.task == "proving", seen)
+    if reader.longest is not None:
+        if len(found.source) > reader.longest and not truncate:
+            return f"the text has {len(found.source)} words, this model reads {reader.longest}"
+        found = found._replace(source=found.source[: reader.longest])
+    if not strange and (fault := _strange(found, problem, vocabulary)):
+        return fault
+    return Question(found, problem.task == "proving", reader.picture(problem))
+
+
+def _strange(found: Words, problem: Problem, vocabulary: Any) -> str | None:
+    """Say why a text is none that the network could know."""
+    if problem.task == "calculation" and not found.numbers:
+        return "the text has no number"
+    if not isinstance(vocabulary, Vocabulary):  # pieces spell any word
+        return None
+    unknown = [w for w in found.source if w not in vocabulary.number]
+    if len(unknown) > STRANGE * len(found.source):
+        return f"{len(unknown)} of {len(found.source)} words are none it has learnt"
+    return None
 
 
 @lru_cache(maxsize=2)
@@ -89,7 +129,7 @@ def load_network(checkpoint: str) -> Network:
 
 @torch.inference_mode()
 def predict(
-    model: Tiny, questions: Sequence[Question], *, beams: int = 10, longest: int = 72,
+    model: Any, questions: Sequence[Question], *, beams: int = 10, longest: int = 72,
     penalty: float = 0.0, batch_size: int = 16, grammatical: bool = True,
 ) -> list[list[Guess]]:  # fmt: skip
     """Return the beams of each problem, best first; some may have none.
@@ -108,37 +148,38 @@ def predict(
         range(len(questions)),
         key=lambda i: (questions[i].picture is None, len(questions[i].words.source)),
     )
-    shown = [i for i in order if questions[i].picture is not None]
+    seen = [i for i in order if questions[i].picture is not None]
     plain = [i for i in order if questions[i].picture is None]
-    for some in (shown, plain):
+    for some in (seen, plain):
         for at in range(0, len(some), batch_size):
             part = some[at : at + batch_size]
-            said = _batch(
-                model, [questions[i] for i in part], beams, longest, penalty, grammatical
-            )
+            said = _batch(model, [questions[i] for i in part], beams, longest, penalty, grammatical)
             for i, guesses in zip(part, said, strict=True):
                 found[i] = guesses
     return found
 
 
 def _batch(
-    model: Tiny, questions: Sequence[Question], beams: int, longest: int, penalty: float,
+    model: Any, questions: Sequence[Question], beams: int, longest: int, penalty: float,
     grammatical: bool,
 ) -> list[list[Guess]]:  # fmt: skip
-    vocabulary = model.vocabulary
-    words = padded([vocabulary.ids(q.words.source) for q in questions], vocabulary.number[PAD])
-    pictures = ink([q.picture for q in questions if q.picture is not None])
-    states, hidden = model.encode(words, pictures)
+    known = model.vocabulary
+    words = padded([known.ids(q.words.source) for q in questions], known.number[PAD])
+    states, hidden = model.encode(
+        words, shown([p for q in questions if (p := q.picture) is not None])
+    )
     found = search(
-        model, states, hidden, _rules(model, questions, grammatical),
-        end=vocabulary.number[END], beams=beams, longest=longest, penalty=penalty,
+        model, states, hidden, _rules(known, questions, grammatical),
+        end=known.number[END], beams=beams, longest=longest, penalty=penalty,
     )  # fmt: skip
-    return [[Guess(vocabulary.text(b.words), b.score) for b in some] for some in found]
+    return [[Guess(known.text(b.words), b.score) for b in some] for some in found]
 
 
-def _rules(model: Tiny, questions: Sequence[Question], grammatical: bool) -> grammar.Grammar:
-    vocabulary = model.vocabulary
+def _rules(known: Any, questions: Sequence[Question], grammatical: bool) -> Rules:
+    vocabulary = known if isinstance(known, Vocabulary) else Vocabulary()
     if not grammatical:
+        if known is not vocabulary:
+            return AnyPiece(len(questions), len(known))
         free = grammar.free_classes(vocabulary)
         return grammar.Grammar(free.expand(len(questions), -1), ["free"] * len(questions))
     classes = [
@@ -146,6 +187,11 @@ def _rules(model: Tiny, questions: Sequence[Question], grammatical: bool) -> gra
         else grammar.program_classes(vocabulary, len(q.words.numbers))
         for q in questions
     ]  # fmt: skip
-    return grammar.Grammar(
+    rules = grammar.Grammar(
         torch.stack(classes), ["proof" if q.proving else "program" for q in questions]
+    )
+    if known is vocabulary:
+        return rules
+    return PieceRules(
+        rules, vocabulary, lambda word: known.ids([word]), size=len(known), end=known.number[END]
     )

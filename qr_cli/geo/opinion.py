@@ -126,9 +126,7 @@ def _ballot(
     return Ballot(guess, share, value, matches(value, options or ()))
 
 
-def fit_tau(
-    scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]
-) -> float:
+def fit_tau(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> float:
     """Return the temperature under which right beams have the likeliest shares.
 
     Args:

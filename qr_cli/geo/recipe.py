@@ -8,8 +8,11 @@ from pydantic import Field, model_validator
 
 from qr_cli.engine.recipe import Recipe, Section, Seed
 
-Solver = Literal["rules"]
-Referee = Literal["rules", "gold", "label"]
+Solver = Literal["rules", "network", "both"]
+Referee = Literal["rules", "network", "both", "gold", "label", "prior"]
+Look = Literal["on", "off", "shuffled"]
+Checkpoint = Annotated[str, Field(description="Of the network: a shipped name, run or checkpoint.")]
+Beams = Annotated[int, Field(ge=1, le=100, description="Beams of the network.")]
 
 
 class Source(Section):
@@ -28,7 +31,7 @@ class Source(Section):
         Field(description="Its options, by commas (by ; if a comma is a decimal)."),
     ] = None
     diagram: Annotated[
-        str | None, Field(description="A picture to show beside it; it is not read.")
+        str | None, Field(description="Its picture; the network looks at it, the rules do not.")
     ] = None
     points: Annotated[str | None, Field(description="JSON file of coordinates, for proofs.")] = None
     task: Annotated[
@@ -40,6 +43,19 @@ class How(Section):
     """How it is solved."""
 
     solver: Annotated[Solver, Field(description="Who solves:")] = "rules"
+    checkpoint: Checkpoint = "geoformer-tiny"
+    select: Annotated[
+        Literal["vote", "first"],
+        Field(description="How beams choose; first is the authors' rule:"),
+    ] = "vote"
+    beams: Beams = 10
+    max_length: Annotated[int, Field(ge=1, description="Words of the network's answers.")] = 72
+    batch_size: Annotated[
+        int, Field(ge=1, description="Problems the network reads at once; 1: line by line.")
+    ] = 16
+    allow_truncation: Annotated[
+        bool, Field(description="Let the network read 200 words of a longer text.")
+    ] = False
     mode: Annotated[
         Literal["strict", "official"],
         Field(description="Option rule; official is that of the UniGeo authors:"),
@@ -97,14 +113,22 @@ class Examined(Section):
         tuple[str, ...],
         Field(
             min_length=1,
-            description="JSON lines with labels, programs or proofs.",
+            description="JSON lines with answers, or synth:seen|unseen|diagram.",
             json_schema_extra={"argument": "FILE"},
         ),
     ] = ()
     solver: Annotated[
         tuple[Referee, ...],
-        Field(description="Who answers: rules, gold (the file's own), label."),
+        Field(description="Who: rules, network, both, gold (the file's), label, prior."),
     ] = ("rules",)
+    checkpoint: Checkpoint = "geoformer-tiny"
+    samples: Annotated[
+        int, Field(ge=1, description="Generated problems of each kind (synth:).")
+    ] = 1000
+    diagram_input: Annotated[
+        tuple[Look, ...],
+        Field(description="Diagrams the network sees: on, off, shuffled."),
+    ] = ("on",)
     predictions: Annotated[
         str | None, Field(description='Score these: lines of {"id", "beams": [...]}.')
     ] = None
@@ -112,12 +136,20 @@ class Examined(Section):
         tuple[Annotated[int, Field(ge=1)], ...], Field(description="Candidates that count (k).")
     ] = (1, 10)
     by: Annotated[
-        Literal["all", "category"], Field(description="One line, or one per category:")
+        Literal["all", "category", "family"],
+        Field(description="One line, or one per category or family (synth:):"),
     ] = "all"
     max_length: Annotated[
         int, Field(ge=1, description="Words of a target over which it is counted.")
     ] = 72
-    seed: Annotated[Seed, Field(description="Seed of the figures that are built.")] = 0
+    seed: Annotated[
+        Seed, Field(description="Seed of the figures that are built, and of synth:.")
+    ] = 0
+
+    @property
+    def most(self) -> int:
+        """Return the most candidates that count."""
+        return max(self.beams)
 
 
 class GeoEval(Recipe):

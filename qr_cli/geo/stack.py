@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-
 from torch.nn import functional as F
 
 FAR = -1e9  # added to the score of what must not be seen
@@ -141,9 +140,7 @@ class Stack(nn.Module):
         """Return the bias of positions ``(T), (S) -> (H, T, S)``."""
         distance = keys[None, :] - queries[:, None]
         sizes = self.sizes
-        number = buckets(
-            distance, both=not self.decodes, count=sizes.buckets, reach=sizes.reach
-        )
+        number = buckets(distance, both=not self.decodes, count=sizes.buckets, reach=sizes.reach)
         table: nn.Embedding = self.block[0].layer[0].SelfAttention.relative_attention_bias
         return table(number).permute(2, 0, 1)
 

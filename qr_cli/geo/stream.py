@@ -7,15 +7,17 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from qr_cli.engine.interrupts import interrupts
 from qr_cli.errors import DataError, Interrupted, UsageError
 from qr_cli.geo import page
+from qr_cli.geo.both import Said
 from qr_cli.geo.diagrams import read_diagram
 from qr_cli.geo.recipe import GeoSolve
 from qr_cli.geo.records import Problem, problem, read, read_lines
-from qr_cli.geo.solver import Answer, Options, solve
+from qr_cli.geo.solver import Answer, Options, ask, solve
 
 
 @dataclass(frozen=True)
@@ -38,28 +40,60 @@ def answers(recipe: GeoSolve) -> Iterator[Item]:
     """
     how = recipe.how
     options = Options(
-        mode=how.mode, slots=how.slots, exact=how.exact, guess=how.guess,
-        numeric=how.numeric, seed=how.seed,
+        mode=how.mode, slots=how.slots, exact=how.exact, guess=how.guess, numeric=how.numeric,
+        seed=how.seed, solver=how.solver, checkpoint=how.checkpoint, select=how.select,
+        beams=how.beams, max_length=how.max_length, allow_truncation=how.allow_truncation,
     )  # fmt: skip
+    size = 1 if how.solver == "rules" else how.batch_size
+    count = 0
     with interrupts() as stopped:
-        for count, found in enumerate(_problems(recipe)):
-            if stopped():
-                raise Interrupted(f"stopped after {count}")
-            item = _answered(found, options)
-            if item.fault is not None and recipe.put.fail_fast:
-                raise item.fault
-            yield item
+        for some in _batches(_problems(recipe), size):
+            for item in _answered(some, options):
+                if stopped():
+                    raise Interrupted(f"stopped after {count}")
+                if item.fault is not None and recipe.put.fail_fast:
+                    raise item.fault
+                count += 1
+                yield item
 
 
-def _answered(found: Problem | tuple[str, DataError], options: Options) -> Item:
-    if isinstance(found, tuple):
-        return Item(found[0], fault=found[1])
+Read = Problem | tuple[str, DataError]
+
+
+def _batches(problems: Iterator[Read], size: int) -> Iterator[list[Read]]:
+    while some := list(islice(problems, size)):
+        yield some
+
+
+def _answered(some: list[Read], options: Options) -> Iterator[Item]:
+    """Yield the items of problems that the network reads together."""
+    seen: dict[int, bytes | None] = {}
+    faults: dict[int, DataError] = {}
+    for place, problem_ in enumerate(some):
+        if isinstance(problem_, tuple):
+            faults[place] = problem_[1]
+            continue
+        try:
+            seen[place] = read_diagram(problem_.diagram) if problem_.diagram else None
+        except DataError as fault:
+            faults[place] = fault
+    good = [p for i, p in enumerate(some) if i not in faults and not isinstance(p, tuple)]
+    said = iter(ask(good, options) if good and options.solver != "rules" else [None] * len(good))
+    for place, problem_ in enumerate(some):
+        if isinstance(problem_, tuple):
+            yield Item(problem_[0], fault=problem_[1])
+        elif place in faults:
+            yield Item(problem_.id, problem_.text, fault=faults[place])
+        else:
+            yield _item(problem_, options, next(said), seen[place])
+
+
+def _item(problem_: Problem, options: Options, said: Said | None, diagram: bytes | None) -> Item:
     try:
-        diagram = read_diagram(found.diagram) if found.diagram else None
-        answer = solve(found, options=options)
+        answer = solve(problem_, options=options, said=said)
     except DataError as fault:
-        return Item(found.id, found.text, fault=fault)
-    return Item(found.id, found.text, answer, diagram)
+        return Item(problem_.id, problem_.text, fault=fault)
+    return Item(problem_.id, problem_.text, answer, diagram)
 
 
 def _problems(recipe: GeoSolve) -> Iterator[Problem | tuple[str, DataError]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,12 @@ from qr_cli.engine.run import RunFolder
 from qr_cli.engine.task import Best, Models, Parts, Phase, Record, Update
 from qr_cli.errors import DataError
 from qr_cli.geo import held
-from qr_cli.geo.corpus import Corpus, Files, Generated, Pretraining, target_of
+from qr_cli.geo.corpus import Corpus, Files, Generated, Pretraining, check_lengths, target_of
 from qr_cli.geo.inputs import words
-from qr_cli.geo.records import Problem, read
 from qr_cli.geo.marks import NAMES
+from qr_cli.geo.official import load_geoformer
+from qr_cli.geo.readers import reader_of
+from qr_cli.geo.records import Problem, read
 from qr_cli.geo.samples import Pack, packs
 from qr_cli.geo.synth import FAMILIES, stream
 from qr_cli.geo.tiny import PATCHES, Read, Tiny
@@ -55,9 +58,11 @@ class GeoTask:
         self.recipe = recipe
         self.generated = recipe.data.train == ("synth",)
         self.problems = [] if self.generated else problems_of(recipe.data.train)
-        self.held = held.sets(recipe)
         self.model = self._fresh_model()
-        self.card = card(self.model)
+        self.held = held.sets(recipe, reader_of(self.model))
+        if not self.generated and not recipe.data.allow_truncation:
+            self._check_lengths()
+        self.card = card(self.model, recipe)
 
     # the loop's ----------------------------------------------------------------------------
 
@@ -79,10 +84,12 @@ class GeoTask:
     def trained(self, corpus: Corpus, size: int, epochs: int, *, rank: int, world: int) -> Parts:
         """Return what trains the model on a corpus."""
         recipe = self.recipe
+        families = getattr(self.model, "families", {})
+        longest = (recipe.data.max_text, recipe.limit)
 
         def fetch(indices: Tensor, epoch: int) -> list[Pack]:
             examples = [corpus.example(index, epoch) for index in indices.tolist()]
-            return packs(examples, self.model.vocabulary, self.model.families)
+            return packs(examples, self.model.vocabulary, families, longest)
 
         loader = Loader(
             fetch, size, seed=recipe.run.seed, rank=rank, world=world,
@@ -225,25 +232,35 @@ class GeoTask:
             "seed": self.recipe.run.seed, "mix": data.shares, "families": data.families,
             "size": self._size("unified") // self.recipe.schedule.epochs,
             "drop": vision.drop, "drop_text": vision.drop_text, "word_drop": data.word_drop,
-            "longest": self.recipe.limit,
         }  # fmt: skip
         return Generated(**(fields | changes))
 
     def _files(self, pretraining: Pretraining | None = None) -> Files:
         data = self.recipe.data
         return Files(
-            self.problems, seed=self.recipe.run.seed, longest=(data.max_text, self.recipe.limit),
-            truncate=data.allow_truncation, augment=data.augment, drop=self.recipe.vision.drop,
-            word_drop=data.word_drop, pretraining=pretraining,
+            self.problems, reader_of(self.model), seed=self.recipe.run.seed, augment=data.augment,
+            drop=self.recipe.vision.drop, word_drop=data.word_drop, pretraining=pretraining,
         )  # fmt: skip
 
-    def _fresh_model(self) -> Tiny:
+    def _check_lengths(self) -> None:
+        """Check that no text and no target of the files would be cut silently."""
+        recipe, known, reader = self.recipe, self.model.vocabulary, reader_of(self.model)
+        unit = "words" if isinstance(known, Vocabulary) else "pieces"
+        targets = [len(known.ids(target_of(p))) for p in self.problems]
+        texts = [len(known.ids(reader.words(p, "compound").source)) for p in self.problems]
+        check_lengths(targets, recipe.limit, what="targets", flag="--max-length", unit=unit)
+        check_lengths(texts, recipe.data.max_text, what="texts", flag="--max-text", unit=unit)
+
+    def _fresh_model(self) -> Any:
         recipe = self.recipe
+        if recipe.model.preset == "geoformer":
+            return load_geoformer(
+                recipe.model.weights or "", resnet=recipe.model.resnet,
+                dropout=recipe.model.dropout, vision_bn=recipe.vision.bn,
+            )  # fmt: skip
         old = load_tiny(recipe.model.weights)[0] if recipe.model.weights else None
         vocabulary = old.vocabulary if old else Vocabulary.count(self._texts())
-        classes = {
-            name: family.relations for name, family in FAMILIES.items() if family.relations
-        }
+        classes = {name: family.relations for name, family in FAMILIES.items() if family.relations}
         model = Tiny(
             vocabulary, dropout=recipe.model.dropout, vision=recipe.vision.vision,
             classes=classes if self.generated and recipe.loss.aux else None,
@@ -320,7 +337,11 @@ class Before:
 
     def lead(self) -> str:
         """Return what it is."""
-        return "What stands in each patch of a diagram." if self.name == "look" else "Mathematical expressions."
+        return (
+            "What stands in each patch of a diagram."
+            if self.name == "look"
+            else "Mathematical expressions."
+        )
 
     def plots(self, records: Sequence[Record]) -> list[Any]:
         """Return none."""
@@ -379,8 +400,13 @@ def problems_of(files: Sequence[str]) -> list[Problem]:
     return found
 
 
-def card(model: Tiny) -> Record:
-    """Return model.json of a small model."""
+def card(model: Any, recipe: GeoTrain) -> Record:
+    """Return model.json."""
+    if not isinstance(model, Tiny):
+        return {
+            "task": "geo", "preset": "geoformer", "weights": recipe.model.weights,
+            "sizes": asdict(model.decoder.sizes),
+        }  # fmt: skip
     sizes = model.encoder.sizes
     return {
         "task": "geo", "preset": "geoformer-tiny", "vision": model.vision, "folded": False,

@@ -104,9 +104,7 @@ class Tiny(nn.Module):
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        sizes = Sizes(
-            len(vocabulary), width, width // heads, inner, layers, heads, dropout
-        )
+        sizes = Sizes(len(vocabulary), width, width // heads, inner, layers, heads, dropout)
         self.shared = nn.Embedding(len(vocabulary), width)
         self.encoder = Stack(sizes, decodes=False)
         self.decoder = Stack(sizes, decodes=True)

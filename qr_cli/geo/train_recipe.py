@@ -57,15 +57,14 @@ class Data(Section):
         Field(ge=1, description="Words of a target; default 72, of geoformer 200 pieces."),
     ] = None
     allow_truncation: Annotated[bool, Field(description="Cut texts and targets over it.")] = False
-    augment: Annotated[
-        bool, Field(description="Rename letters, shuffle Elements (files).")
-    ] = True
+    augment: Annotated[bool, Field(description="Rename letters, shuffle Elements (files).")] = True
     word_drop: Annotated[
         float, Field(ge=0, lt=1, description="Chance that a plain word is read as unknown.")
     ] = 0.02
-    phases: Annotated[
-        tuple[PhaseName, ...], Field(description="What is trained, in order:")
-    ] = ("mep", "unified")
+    phases: Annotated[tuple[PhaseName, ...], Field(description="What is trained, in order:")] = (
+        "mep",
+        "unified",
+    )
     look_share: Annotated[
         float, Field(ge=0, lt=1, description="Share of samples for phase look (patches).")
     ] = 0.15
@@ -90,19 +89,22 @@ class Mep(Section):
     share: Annotated[
         float,
         Field(
-            ge=0, lt=1, description="Share of the samples.", json_schema_extra={"flag": "--mep-share"}
+            ge=0,
+            lt=1,
+            description="Share of the samples.",
+            json_schema_extra={"flag": "--mep-share"},
         ),
     ] = 0.1
     epochs: Annotated[
         int,
-        Field(
-            ge=1, description="Passes over files.", json_schema_extra={"flag": "--mep-epochs"}
-        ),
+        Field(ge=1, description="Passes over files.", json_schema_extra={"flag": "--mep-epochs"}),
     ] = 20
     solving: Annotated[
         float,
         Field(
-            ge=0, le=1, description="Chance of expressions, else denoising.",
+            ge=0,
+            le=1,
+            description="Chance of expressions, else denoising.",
             json_schema_extra={"flag": "--mep-mix"},
         ),
     ] = 0.5
@@ -142,14 +144,18 @@ class Vision(Section):
     drop: Annotated[
         float,
         Field(
-            ge=0, le=1, description="Share shown without diagram.",
+            ge=0,
+            le=1,
+            description="Share shown without diagram.",
             json_schema_extra={"flag": "--vision-drop"},
         ),
     ] = 0.15
     drop_text: Annotated[
         float,
         Field(
-            ge=0, le=1, description="The same where the text suffices (synth).",
+            ge=0,
+            le=1,
+            description="The same where the text suffices (synth).",
             json_schema_extra={"flag": "--vision-drop-text"},
         ),
     ] = 0.15

@@ -62,7 +62,8 @@ def build(card: dict[str, Any], state: dict[str, Any], name: str) -> Tiny:
     """
     try:
         model = Tiny(
-            Vocabulary(card["words"]), classes=card.get("classes"), marks=card.get("marks", 0), vision=card["vision"],
+            Vocabulary(card["words"]), classes=card.get("classes"), marks=card.get("marks", 0),
+            vision=card["vision"],
             width=card["width"], inner=card["inner"], layers=card["layers"], heads=card["heads"],
         )  # fmt: skip
         if card.get("folded") and card["vision"]:
