@@ -1,4 +1,4 @@
-"""`qr eval geo`: figures of rules and network, of the gold itself, of predictions from elsewhere."""
+"""`qr eval geo`: figures of rules and network, of the gold itself, of given predictions."""
 
 from __future__ import annotations
 
