@@ -400,11 +400,11 @@ def problems_of(files: Sequence[str]) -> list[Problem]:
     return found
 
 
-def card(model: Any, recipe: GeoTrain) -> Record:
+def card(model: Any, recipe: GeoTrain | None = None) -> Record:
     """Return model.json."""
     if not isinstance(model, Tiny):
         return {
-            "task": "geo", "preset": "geoformer", "weights": recipe.model.weights,
+            "task": "geo", "preset": "geoformer", "weights": recipe.model.weights if recipe else None,
             "sizes": asdict(model.decoder.sizes),
         }  # fmt: skip
     sizes = model.encoder.sizes

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from qr_cli.engine import checkpoint
+from qr_cli.engine.run import write_text
 from qr_cli.errors import WeightsError, near
 from qr_cli.geo.tiny import Tiny
 from qr_cli.geo.vocab import Vocabulary
@@ -74,3 +75,29 @@ def build(card: dict[str, Any], state: dict[str, Any], name: str) -> Tiny:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{name} does not fit this model: {reason}") from error
     return model.eval()
+
+
+def pack(model: Tiny, card: dict[str, Any], path: Path) -> int:
+    """Write a model as it ships and return the size of its weights in bytes.
+
+    Batch norms are folded into the convolutions, the heads of training left out, numbers halved to
+    float16. The card stands beside the weights, as JSON.
+
+    Args:
+        model: in evaluation mode; it is changed.
+        card: its model.json, and whatever else is to be kept with it.
+        path: ``NAME.safetensors``.
+    """
+    if model.vision:
+        model.stem.fold()
+    state = {
+        name: value.half().contiguous() for name, value in model.state_dict().items()
+        if not name.startswith(("relation.", "marks."))
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}")
+    save_file(state, hidden)
+    hidden.replace(path)
+    told = {**card, "folded": model.vision, "classes": {}, "marks": 0}
+    write_text(path.with_suffix(".json"), json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+    return path.stat().st_size
