@@ -85,10 +85,11 @@ def _generated(recipe: GeoTrain) -> list[Held]:
 def figures(model: Tiny, held: Sequence[Held], *, longest: int, batch_size: int) -> dict[str, Any]:
     """Return acc@1 and exact@1 of calculations, valid@1 and exact@1 of proofs, and their mean.
 
-    `figure` is the mean over the sets of acc@1 or valid@1; the best epoch is chosen by it.
+    `figure` is the mean over the sets of acc@1 or valid@1; the best epoch is chosen by it, or by
+    `bleu`, over all sets.
     """
-    record: dict[str, Any] = {"figure": math.nan}
-    shares = []
+    record: dict[str, Any] = {"figure": math.nan, "bleu": math.nan}
+    shares, pairs = [], []
     for some in held:
         said = predict(model, some.questions, beams=1, longest=longest, batch_size=batch_size)
         shown = [[Candidate(g.text) for g in guesses] for guesses in said]
@@ -114,6 +115,12 @@ def figures(model: Tiny, held: Sequence[Held], *, longest: int, batch_size: int)
         )
         record[f"exact_{some.name}"] = exact / len(shown)
         shares.append(share)
+        golds = [(p.proof if some.proving else p.program) or "" for p in some.problems]
+        pairs += [
+            (gold.split(), (c[0].program or "").split() if c else [])
+            for gold, c in zip(golds, shown, strict=True)
+        ]
     if shares:
         record["figure"] = sum(shares) / len(shares)
+        record["bleu"] = metrics.bleu(pairs)
     return record

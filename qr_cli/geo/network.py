@@ -23,7 +23,7 @@ from qr_cli.geo.samples import shown
 from qr_cli.geo.slotting import SlotMode
 from qr_cli.geo.tiny import padded
 from qr_cli.geo.vocab import END, PAD, Vocabulary
-from qr_cli.geo.weights import load_tiny
+from qr_cli.geo.weights import load_model
 
 STRANGE = 0.3  # share of unknown words above which it does not answer
 
@@ -122,7 +122,7 @@ def load_network(checkpoint: str) -> Network:
     Raises:
         WeightsError: the weights cannot be used.
     """
-    model, card = load_tiny(checkpoint)
+    model, card = load_model(checkpoint)
     name = checkpoint if "/" not in checkpoint else Path(checkpoint).name
     return Network(model, name, float(card.get("tau", 1.0)))
 

@@ -23,6 +23,7 @@ from qr_cli.geo.records import Problem
 from qr_cli.geo.slotting import slots
 from qr_cli.geo.stack import Sizes
 from qr_cli.geo.text import normalize
+from qr_cli.geo.weights import open_checkpoint
 
 NEEDS = "geoformer needs --weights DIR with model.safetensors and spiece.model"
 _STATES = ("model.safetensors", "model.pth", "pytorch_model.bin")
@@ -79,6 +80,13 @@ def load_geoformer(
         WeightsError: something is missing or does not fit.
     """
     folder = Path(weights)
+    if any((folder / name).is_file() for name in ("latest.json", "model.json")):
+        path, told = open_checkpoint(folder)  # a run of ours goes on from its weights
+        if told.get("preset") != "geoformer":
+            raise WeightsError(f"{folder} is {told.get('preset')}, expected geoformer")
+        model = reload_geoformer(told, checkpoint.read_weights(path), weights)
+        model.vision_bn = vision_bn
+        return model
     state_file = next((folder / name for name in _STATES if (folder / name).is_file()), None)
     if state_file is None or not list(folder.glob("*piece*")) + list(folder.glob("tokenizer.json")):
         raise WeightsError(NEEDS, hint="save T5-base there with save_pretrained")
@@ -100,6 +108,27 @@ def load_geoformer(
         raise WeightsError(f"{state_file} lacks {missing[0]}", hint=NEEDS)
     model.vocabulary = tokenizer(folder, len(model.shared.weight))
     return model
+
+
+def reload_geoformer(told: Mapping[str, Any], state: Mapping[str, Tensor], name: str) -> Geoformer:
+    """Return the model of a checkpoint of ours, in evaluation mode.
+
+    Args:
+        told: its model.json; names the folder of the tokeniser.
+        state: its weights.
+        name: for messages.
+
+    Raises:
+        WeightsError: they do not fit, or the tokeniser is gone.
+    """
+    try:
+        model = Geoformer(Sizes(**told["sizes"]))
+        model.take(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{name} does not fit geoformer: {reason}") from error
+    model.vocabulary = tokenizer(Path(told["tokenizer"]), len(model.shared.weight))
+    return model.eval()
 
 
 def _sizes(folder: Path, dropout: float) -> Sizes:
@@ -130,10 +159,11 @@ def tokenizer(folder: Path, size: int) -> Pieces:
     from transformers import AutoTokenizer
 
     try:
-        return Pieces(AutoTokenizer.from_pretrained(folder, local_files_only=True), size)
+        known = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{folder}: its tokeniser cannot be read: {reason}") from error
+    return Pieces(known, size, str(folder.resolve()))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -36,10 +36,11 @@ class Pieces:
     Args:
         tokenizer: T5's.
         size: rows of the embedding.
+        folder: where the tokeniser came from.
     """
 
-    def __init__(self, tokenizer: Tokenizer, size: int) -> None:
-        self.tokenizer, self.size = tokenizer, size
+    def __init__(self, tokenizer: Tokenizer, size: int, folder: str = "") -> None:
+        self.tokenizer, self.size, self.folder = tokenizer, size, folder
         pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
         self.number = {PAD: pad, START: pad, END: end}  # T5 starts a target with padding
 

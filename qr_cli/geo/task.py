@@ -32,7 +32,7 @@ from qr_cli.geo.synth import FAMILIES, stream
 from qr_cli.geo.tiny import PATCHES, Read, Tiny
 from qr_cli.geo.train_recipe import GeoTrain
 from qr_cli.geo.vocab import Vocabulary
-from qr_cli.geo.weights import load_tiny
+from qr_cli.geo.weights import load_model
 
 if TYPE_CHECKING:
     from qr_cli.engine.report import Plot
@@ -52,17 +52,17 @@ class GeoTask:
 
     name = "geo"
     unit = "problems"
-    best = Best("figure", "max")
 
     def __init__(self, recipe: GeoTrain) -> None:
         self.recipe = recipe
+        self.best = Best(recipe.decode.best, "max")
         self.generated = recipe.data.train == ("synth",)
         self.problems = [] if self.generated else problems_of(recipe.data.train)
         self.model = self._fresh_model()
         self.held = held.sets(recipe, reader_of(self.model))
         if not self.generated and not recipe.data.allow_truncation:
             self._check_lengths()
-        self.card = card(self.model, recipe)
+        self.card = card(self.model)
 
     # the loop's ----------------------------------------------------------------------------
 
@@ -76,10 +76,9 @@ class GeoTask:
 
     def parts(self, *, rank: int, world: int) -> Parts:
         """Return the model, its optimiser, schedule and batches."""
-        epochs = self.recipe.schedule.epochs
-        corpus: Corpus = self._generated() if self.generated else self._files()
-        size = self._size("unified") // epochs if self.generated else len(self.problems)
-        return self.trained(corpus, max(1, size), epochs, rank=rank, world=world)
+        epochs, name = self.recipe.schedule.epochs, self.recipe.data.phases[-1]
+        size = self._size(name) // epochs if self.generated else len(self.problems)
+        return self.trained(self._corpus(name), max(1, size), epochs, rank=rank, world=world)
 
     def trained(self, corpus: Corpus, size: int, epochs: int, *, rank: int, world: int) -> Parts:
         """Return what trains the model on a corpus."""
@@ -172,12 +171,13 @@ class GeoTask:
         """Return what the run amounts to, for run.json and --dry-run."""
         batch = self.recipe.loader.batch_size * self.recipe.loader.accumulate
         epochs = 1 if self.generated else self.recipe.schedule.epochs
-        size = self._size("unified") if self.generated else len(self.problems)
+        last = self.recipe.data.phases[-1]
+        size = self._size(last) if self.generated else len(self.problems)
         return {
             "problems": self.recipe.data.samples if self.generated else len(self.problems),
             "words": len(self.model.vocabulary),
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "unified_steps": epochs * math.ceil(size / batch),
+            f"{last}_steps": epochs * math.ceil(size / batch),
         }
 
     def lead(self) -> str:
@@ -197,20 +197,22 @@ class GeoTask:
     # parts of it -----------------------------------------------------------------------------
 
     def before(self, name: str, *, rank: int, world: int) -> Parts:
-        """Return what trains the model in a phase before the unified training."""
+        """Return what trains the model in a phase before the last one."""
         size = self._size(name) if self.generated else len(self.problems)
+        epochs = self.recipe.mep.epochs if name == "mep" and not self.generated else 1
+        return self.trained(self._corpus(name), size, epochs, rank=rank, world=world)
+
+    def _corpus(self, name: str) -> Corpus:
+        """Return what a phase learns from."""
         if name == "look":
-            corpus: Corpus = self._generated(start=2 * self._all, drop=0.0, drop_text=0.0)
-            return self.trained(corpus, size, 1, rank=rank, world=world)
-        how = Pretraining(
-            self.recipe.mep.solving, self.recipe.mep.mask_ratio,
-            self.recipe.mep.redraw == "epoch", self.recipe.mep.cut,
-        )  # fmt: skip
+            return self._generated(start=2 * self._all, drop=0.0, drop_text=0.0)
+        mep = self.recipe.mep
+        how = Pretraining(mep.solving, mep.mask_ratio, mep.redraw == "epoch", mep.cut)
+        if name == "unified":
+            return self._generated() if self.generated else self._files()
         if self.generated:
-            corpus = self._generated(start=self._all, pretraining=how)
-            return self.trained(corpus, size, 1, rank=rank, world=world)
-        corpus = self._files(pretraining=how)
-        return self.trained(corpus, size, self.recipe.mep.epochs, rank=rank, world=world)
+            return self._generated(start=self._all, pretraining=how)
+        return self._files(pretraining=how)
 
     @property
     def _all(self) -> int:
@@ -223,14 +225,15 @@ class GeoTask:
             "look": data.look_share if "look" in phases else 0.0,
             "mep": self.recipe.mep.share if "mep" in phases else 0.0,
         }
-        shares["unified"] = 1 - sum(shares.values())
+        last = self.recipe.data.phases[-1]
+        shares[last] = 1 - sum(share for name, share in shares.items() if name != last)
         return max(1, round(shares[phase] * data.samples))
 
     def _generated(self, **changes: Any) -> Generated:
         data, vision = self.recipe.data, self.recipe.vision
         fields: dict[str, Any] = {
             "seed": self.recipe.run.seed, "mix": data.shares, "families": data.families,
-            "size": self._size("unified") // self.recipe.schedule.epochs,
+            "size": self._size(self.recipe.data.phases[-1]) // self.recipe.schedule.epochs,
             "drop": vision.drop, "drop_text": vision.drop_text, "word_drop": data.word_drop,
         }  # fmt: skip
         return Generated(**(fields | changes))
@@ -258,7 +261,7 @@ class GeoTask:
                 recipe.model.weights or "", resnet=recipe.model.resnet,
                 dropout=recipe.model.dropout, vision_bn=recipe.vision.bn,
             )  # fmt: skip
-        old = load_tiny(recipe.model.weights)[0] if recipe.model.weights else None
+        old = load_model(recipe.model.weights)[0] if recipe.model.weights else None
         vocabulary = old.vocabulary if old else Vocabulary.count(self._texts())
         classes = {name: family.relations for name, family in FAMILIES.items() if family.relations}
         model = Tiny(
@@ -400,11 +403,11 @@ def problems_of(files: Sequence[str]) -> list[Problem]:
     return found
 
 
-def card(model: Any, recipe: GeoTrain | None = None) -> Record:
+def card(model: Any) -> Record:
     """Return model.json."""
     if not isinstance(model, Tiny):
         return {
-            "task": "geo", "preset": "geoformer", "weights": recipe.model.weights if recipe else None,
+            "task": "geo", "preset": "geoformer", "tokenizer": model.vocabulary.folder,
             "sizes": asdict(model.decoder.sizes),
         }  # fmt: skip
     sizes = model.encoder.sizes

@@ -132,6 +132,8 @@ class Tiny(nn.Module):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if name.endswith((".o", ".wo")):
                     module.weight.data /= math.sqrt(2 * layers)
+                elif name.endswith(".q"):  # attention is not scaled: as T5 starts
+                    module.weight.data /= math.sqrt(self.decoder.sizes.head)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
@@ -162,12 +164,16 @@ class Tiny(nn.Module):
         seen = self.patches(pictures) if pictures is not None and self.vision else None
         return self._joined(words, seen)
 
+    def embed(self, words: Tensor) -> Tensor:
+        """Return words as states of unit size, ``(...) -> (..., D)``."""
+        return self.shared(words) * self.shared.embedding_dim**0.5
+
     def _joined(self, words: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = self.shared(words)
+        x = self.embed(words)
         batch, length, width = x.shape
         if seen is None:
-            row = self.shared.weight[self.vocabulary.number[IMAGE]]
-            seen = row.expand(batch, 1, width)
+            row = torch.full_like(words[:, :1], self.vocabulary.number[IMAGE])
+            seen = self.embed(row)
         whole = length + seen.shape[1]
         padded = words == self.vocabulary.number[PAD]
         hidden = x.new_zeros(batch, 1, 1, whole)
@@ -200,7 +206,7 @@ class Tiny(nn.Module):
         at = torch.arange(length, device=words.device)
         bias = self.decoder.relative(at, at)
         bias = bias + bias.new_full((length, length), FAR).triu(1)
-        out = self.decoder(self.shared(targets), bias[None], states, hidden)
+        out = self.decoder(self.embed(targets), bias[None], states, hidden)
         return Read(self.logits(out), relations, marks)
 
     def logits(self, states: Tensor) -> Tensor:
@@ -218,7 +224,7 @@ class Tiny(nn.Module):
 
     def step(self, words: Tensor, cache: Cache) -> Tensor:
         """Return scores of the word after the last ones, ``(B, K) -> (B, K, V)``."""
-        return self.logits(self.decoder.step(self.shared(words), cache))
+        return self.logits(self.decoder.step(self.embed(words), cache))
 
 
 def boxes(*, official: bool = False) -> Tensor:

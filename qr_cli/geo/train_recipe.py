@@ -73,8 +73,10 @@ class Data(Section):
     def _kinds(self) -> Self:
         if not any(self.mix):
             raise ValueError("--mix: one share must be above 0")
-        if self.phases[-1:] != ("unified",) or len(set(self.phases)) < len(self.phases):
-            raise ValueError(f"--phases: should end with unified, got {','.join(self.phases)}")
+        order = [("look", "mep", "unified").index(phase) for phase in self.phases]
+        if order != sorted(set(order)) or self.phases[-1] == "look":
+            told = ",".join(self.phases)
+            raise ValueError(f"--phases: should be look,mep,unified or a part of it, got {told}")
         return self
 
     @property
@@ -176,6 +178,10 @@ class Decode(Section):
         float, Field(ge=0, description="Exponent of the length; 0: sum, 1: mean.")
     ] = 0.0
     grammar: Annotated[bool, Field(description="Write what parses only.")] = True
+    best: Annotated[
+        Literal["figure", "bleu"],
+        Field(description="What chooses the best epoch: acc@1 and valid@1, or BLEU:"),
+    ] = "figure"
 
 
 class GeoOptim(Optim):

@@ -1,4 +1,4 @@
-"""Weights of the small model: from a run, a checkpoint or the package; and into the package."""
+"""Weights: from a run, a checkpoint or the package; and into the package."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "geoformer-tiny"
 
 
-def load_tiny(name: str) -> tuple[Tiny, dict[str, Any]]:
-    """Return a small model in evaluation mode and its card.
+def load_model(name: str) -> tuple[Any, dict[str, Any]]:
+    """Return a model in evaluation mode and its card.
 
     Args:
         name: a shipped name, a run folder or a checkpoint.
@@ -31,21 +31,33 @@ def load_tiny(name: str) -> tuple[Tiny, dict[str, Any]]:
     shipped = SHIPPED / f"{name}.safetensors"
     if shipped.is_file():
         card = json.loads(shipped.with_suffix(".json").read_text("utf-8"))
-        state = _read(shipped)
-    else:
-        path = Path(name)
-        if not path.is_dir():
-            known = [p.stem for p in SHIPPED.glob("*.safetensors")]
-            raise WeightsError(
-                f"--checkpoint: no such name or folder, got {name}{near(name, known)}",
-                hint="qr train geo",
-            )
-        folder = checkpoint.resolve(path, "best" if (path / "best.json").exists() else "last")
-        card = checkpoint.read_card(folder)
-        if card.get("task") != "geo":
-            raise WeightsError(f"checkpoint is {card.get('task')}, expected geo")
-        state = checkpoint.read_weights(folder)
-    return build(card, state, name), card
+        return build(card, _read(shipped), name), card
+    path = Path(name)
+    if not path.is_dir():
+        known = [p.stem for p in SHIPPED.glob("*.safetensors")]
+        raise WeightsError(
+            f"--checkpoint: no such name or folder, got {name}{near(name, known)}",
+            hint="qr train geo",
+        )
+    folder, card = open_checkpoint(path)
+    if card.get("preset") == "geoformer":
+        from qr_cli.geo.official import reload_geoformer
+
+        return reload_geoformer(card, checkpoint.read_weights(folder), name), card
+    return build(card, checkpoint.read_weights(folder), name), card
+
+
+def open_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the checkpoint of a run, the best where there is one, and its card.
+
+    Raises:
+        WeightsError: there is none, or it is of another task.
+    """
+    folder = checkpoint.resolve(path, "best" if (path / "best.json").exists() else "last")
+    card = checkpoint.read_card(folder)
+    if card.get("task") != "geo":
+        raise WeightsError(f"checkpoint is {card.get('task')}, expected geo")
+    return folder, card
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -151,7 +151,9 @@ def test_one_beam_is_greedy_and_the_mean_is_a_penalty_of_one():
         said, score = [*said, may[int(chances.argmax())]], score + float(chances.max())
     assert beam.words == said[:-1]
     assert beam.score == pytest.approx(score, abs=1e-5)
-    mean = search(model, states, hidden, rules_for(model.vocabulary, "program"), penalty=1.0, **args)
+    mean = search(
+        model, states, hidden, rules_for(model.vocabulary, "program"), penalty=1.0, **args
+    )
     assert mean[0][0].score == pytest.approx(score / len(said), abs=1e-5)
 
 
@@ -183,7 +185,9 @@ def test_everything_that_is_written_parses():
 
 def test_without_the_grammar_any_word_may_follow():
     model = small(4)
-    question = Question(words(make(1, seed=1, mix={"calculation": 1.0}, image=False)[0].problem), False)
+    question = Question(
+        words(make(1, seed=1, mix={"calculation": 1.0}, image=False)[0].problem), False
+    )
     found = predict(model, [question], beams=2, longest=200, grammatical=False)[0]
     assert all(word in FIXED for guess in found for word in guess.text.split())
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from qr_cli.errors import WeightsError
 from qr_cli.geo import grammar, official
 from qr_cli.geo.geoformer import Geoformer, picture, picture_size
-from qr_cli.geo.pieces import Pieces, PieceRules
+from qr_cli.geo.pieces import PieceRules, Pieces
 from qr_cli.geo.records import Problem
 from qr_cli.geo.stack import FAR, Sizes, buckets
 from qr_cli.geo.tiny import boxes
@@ -86,7 +86,9 @@ def test_masked_patches_change_nothing_and_seen_ones_do(small):
         seen, _ = small.encode(words, pictures)
         assert seen.shape == (2, 9 + 49, 32)
         assert (seen[:, :9] - alone).abs().max() > 1e-3
-        x = torch.cat((small.shared(words), small.encoder.visual_embedding(small.patches(pictures))), 1)
+        x = torch.cat(
+            (small.shared(words), small.encoder.visual_embedding(small.patches(pictures))), 1
+        )
         at = torch.arange(9)
         bias = torch.nn.functional.pad(small.encoder.relative(at, at), (0, 49, 0, 49))
         hidden = torch.zeros(2, 1, 1, 58)
@@ -132,7 +134,12 @@ def test_boxes_lie_row_by_row_and_the_official_area_is_theirs():
 
 @pytest.mark.parametrize(
     ("size", "scaled"),
-    [((108, 50), (224, 103)), ((116, 50), (223, 96)), ((224, 224), (224, 224)), ((50, 116), (96, 223))],
+    [
+        ((108, 50), (224, 103)),
+        ((116, 50), (223, 96)),
+        ((224, 224), (224, 224)),
+        ((50, 116), (96, 223)),
+    ],
 )
 def test_pictures_are_scaled_as_the_authors_do(size, scaled):
     assert picture_size(*size) == scaled

@@ -19,7 +19,11 @@ from qr_cli.geo.vocab import Vocabulary
 from qr_cli.geo.weights import pack
 from qr_cli.geo.work import CONTRADICTION
 
-HALF, DOUBLE, SAME = Guess("g_half N_0", -1.0), Guess("g_double N_0", -1.2), Guess("g_equal N_0", -1.3)
+HALF, DOUBLE, SAME = (
+    Guess("g_half N_0", -1.0),
+    Guess("g_double N_0", -1.2),
+    Guess("g_equal N_0", -1.3),
+)
 
 
 # one opinion -------------------------------------------------------------------------------------
@@ -75,7 +79,11 @@ def answer(text, choices, guesses, solver="both", **changes):
 
 def test_both_agree_and_are_surer_together():
     record = answer(TEXT, CHOICES, [GOLD])
-    assert (record["status"], record["method"], record["option"]) == ("verified", "rules+network", "B")
+    assert (record["status"], record["method"], record["option"]) == (
+        "verified",
+        "rules+network",
+        "B",
+    )
     assert record["confidence"] > solve(TEXT, CHOICES).record["confidence"]
     assert record["alternatives"] == []
 
@@ -157,7 +165,11 @@ def proof(guesses, solver):
 
 def test_a_proof_that_holds_comes_before_one_that_does_not():
     record = proof([BAD, GOOD], "network")
-    assert (record["status"], record["method"], record["proof"]) == ("verified", "network", GOOD.text)
+    assert (record["status"], record["method"], record["proof"]) == (
+        "verified",
+        "network",
+        GOOD.text,
+    )
     assert record["alternatives"] == []  # what is refuted is no alternative
     assert proof([BAD, GOOD], "both")["method"] == "rules+network"
     assert proof([BAD], "both")["method"] == "rules"
@@ -191,7 +203,9 @@ def test_generated_sets_are_examined_with_and_without_their_diagrams():
 def test_the_prior_runs_frequent_programs_and_reads_nothing():
     found = referees.prior()
     assert found[1][0].program and len(found[1]) > 10
-    problem = Problem("1", "calculation", "?", numbers=(50.0,), choices=[130.0, 1.0, 2.0, 3.0], label=0)
+    problem = Problem(
+        "1", "calculation", "?", numbers=(50.0,), choices=[130.0, 1.0, 2.0, 3.0], label=0
+    )
     held = [Examined(problem, None, "angle")]
     asked = type("Asked", (), {"most": 10})
     heard = referees.ask("prior", "calculation", held, [], asked, "off")
@@ -245,7 +259,9 @@ def test_generated_sets_are_scored(capfd, checkpoint):
 
 
 def test_a_stream_is_answered_in_order_in_batches(capfd, checkpoint, tmp_path):
-    lines = [json.dumps({"id": str(i), "text": TEXT.replace("50", str(40 + 2 * i))}) for i in range(5)]
+    lines = [
+        json.dumps({"id": str(i), "text": TEXT.replace("50", str(40 + 2 * i))}) for i in range(5)
+    ]
     (tmp_path / "p.jsonl").write_text("\n".join([lines[0], "no json", *lines[1:]]))
     words = ["solve-geo", "p.jsonl", "--solver", "both", "--checkpoint", checkpoint]
     code, records, _ = call(capfd, *words, "--batch-size", "2", "--json")

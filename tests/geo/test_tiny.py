@@ -219,9 +219,7 @@ def test_packed_weights_load_under_half_the_size_and_answer_alike(tiny, tmp_path
         before = tiny(pack.words, pack.before, pack.pictures).scores
         size = weights.pack(tiny, card(tiny), tmp_path / "small.safetensors")
         told = json.loads((tmp_path / "small.json").read_text("utf-8"))
-        model = weights.build(
-            told, weights._read(tmp_path / "small.safetensors"), "small"
-        )
+        model = weights.build(told, weights._read(tmp_path / "small.safetensors"), "small")
         after = model(pack.words, pack.before, pack.pictures).scores
     assert size < 3_000_000 and told["folded"] and told["classes"] == {}
     torch.testing.assert_close(after, before, rtol=0.02, atol=0.02)  # float16
@@ -230,12 +228,12 @@ def test_packed_weights_load_under_half_the_size_and_answer_alike(tiny, tmp_path
 def test_checkpoints_of_another_task_and_unknown_names_are_refused(tmp_path):
     (tmp_path / "model.json").write_text('{"task": "attention"}')
     with pytest.raises(WeightsError, match="checkpoint is attention, expected geo"):
-        weights.load_tiny(str(tmp_path))
+        weights.load_model(str(tmp_path))
     with pytest.raises(WeightsError, match="no such name or folder, got geoformer-tny"):
-        weights.load_tiny("geoformer-tny")
+        weights.load_model("geoformer-tny")
     (tmp_path / "model.json").write_text('{"task": "geo", "preset": "geoformer-tiny"}')
     with pytest.raises(WeightsError, match="cannot be read"):
-        weights.load_tiny(str(tmp_path))
+        weights.load_model(str(tmp_path))
 
 
 def test_words_of_another_vocabulary_do_not_fit(tiny, tmp_path):
