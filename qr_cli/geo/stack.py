@@ -11,12 +11,13 @@ Shapes: B problems, K beams, H heads, T target words, S source words, D width, P
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_FIRST = 128  # words for which the decoder's bias is computed at once
 FAR = -1e9  # added to the score of what must not be seen
 
 
@@ -44,7 +45,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., D) -> (..., D)``."""
-        return F.rms_norm(x, self.weight.shape, self.weight, 1e-6)
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight
 
 
 def buckets(distance: Tensor, *, both: bool, count: int = 32, reach: int = 128) -> Tensor:
@@ -173,38 +174,40 @@ class Stack(nn.Module):
 
     def begin(self, source: Tensor, hidden: Tensor) -> Cache:
         """Return the cache of problems whose source is encoded, before their first word."""
-        cross = []
+        cross, fused = [], []
         for block in self.block:
-            part = block.layer[1].EncDecAttention
-            cross.append((part.split(part.k(source)), part.split(part.v(source))))
-        return Cache(cross, hidden, [], 0)
+            own, other = block.layer[0].SelfAttention, block.layer[1].EncDecAttention
+            cross.append((other.split(other.k(source)), other.split(other.v(source))))
+            fused.append(torch.cat((own.q.weight, own.k.weight, own.v.weight)))
+        at = torch.arange(_FIRST, device=source.device)
+        return Cache(cross, hidden, fused, self.relative(at[-1:], at))
 
     def step(self, x: Tensor, cache: Cache) -> Tensor:
         """Return the states of one more word of each beam, ``(B, K, D) -> (B, K, D)``.
 
         The cache grows by that word.
         """
-        at = torch.arange(cache.length + 1, device=x.device)
-        bias = self.relative(at[-1:], at)
-        first = not cache.own
+        cache.length += 1
+        if cache.length > cache.bias.shape[-1]:
+            at = torch.arange(2 * cache.bias.shape[-1], device=x.device)
+            cache.bias = self.relative(at[-1:], at)
+        bias = cache.bias[..., -cache.length :]  # of the last word to all so far
         for i, block in enumerate(self.block):
             own, cross, last = block.layer
-            part, y = own.SelfAttention, own.layer_norm(x)
-            q, k, v = (  # (B, K, H, 1, P)
-                w(y).unflatten(-1, (part.heads, 1, -1)) for w in (part.q, part.k, part.v)
-            )
-            if first:
-                cache.own.append((k, v))
-            else:
+            part = own.SelfAttention
+            both = F.linear(own.layer_norm(x), cache.fused[i])
+            q, k, v = both.unflatten(-1, (3, part.heads, 1, -1)).unbind(2)  # (B, K, H, 1, P)
+            if cache.length > 1:
                 keys, values = cache.own[i]
-                cache.own[i] = torch.cat((keys, k), -2), torch.cat((values, v), -2)
-            keys, values = cache.own[i]
-            x = x + part.mixed(q, keys, values, bias).squeeze(-2)
+                k, v = torch.cat((keys, k), -2), torch.cat((values, v), -2)
+                cache.own[i] = k, v
+            else:
+                cache.own.append((k, v))
+            x = x + part.mixed(q, k, v, bias).squeeze(-2)
             part = cross.EncDecAttention
             q = part.split(part.q(cross.layer_norm(x)))  # (B, H, K, P)
             x = x + part.mixed(q, *cache.cross[i], cache.hidden)
             x = x + last.DenseReluDense(last.layer_norm(x))
-        cache.length += 1
         return self.final_layer_norm(x)
 
 
@@ -215,14 +218,18 @@ class Cache:
     Attributes:
         cross: per block (B, H, S, P), twice.
         hidden: padding of the source (B, 1, 1, S), additive.
+        fused: per block the weights of queries, keys and values as one matrix.
+        bias: of a word to those before it and itself (H, 1, T).
         own: per block (B, K, H, T, P), twice.
         length: words so far.
     """
 
     cross: list[tuple[Tensor, Tensor]]
     hidden: Tensor
-    own: list[tuple[Tensor, Tensor]]
-    length: int
+    fused: list[Tensor]
+    bias: Tensor
+    own: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    length: int = 0
 
     def reorder(self, beams: Tensor) -> None:
         """Let beam k go on from beam ``beams[b, k]``: ``(B, K')``."""

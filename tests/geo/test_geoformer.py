@@ -164,8 +164,10 @@ def test_the_resnet_stays_in_evaluation_unless_theirs_is_asked_for():
 
 def theirs(model):
     """Return weights as the authors' files name them."""
-    state = {f"module.{k.replace('encoder.', 'vis_encoder.', 1) if k.startswith('encoder.') else k}": v
-             for k, v in model.state_dict().items()}  # fmt: skip
+    state = {}
+    for name, value in model.state_dict().items():
+        older = f"vis_{name}" if name.startswith("encoder.") else name
+        state[f"module.{older}"] = value
     name = "module.decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
     return state | {name: torch.zeros(32, 4)}
 

@@ -92,7 +92,8 @@ def test_a_network_that_disagrees_is_listed_and_overruled():
     record = answer(TEXT, CHOICES, [SAME])
     assert (record["method"], record["option"], record["status"]) == ("rules", "B", "verified")
     assert record["alternatives"][0] == {
-        "method": "network", "program": "g_equal N_0", "value": 50.0, "option": "A", "logprob": -1.3,
+        "method": "network", "program": "g_equal N_0", "value": 50.0, "option": "A",
+        "logprob": -1.3,
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Beam search from its definition: loops, no cache, one problem, every target read from its start.
 
-A hypothesis is a list of words and a sum of log-probabilities over the allowed words. In each round
-every open hypothesis is continued by every allowed word, and the best K of all, with those that have
-ended, are kept.
+A hypothesis is a list of words and a sum of log-probabilities over the allowed words. In each
+round every open hypothesis is continued by every allowed word, and the best K of all, with those
+that have ended, are kept.
 """
 
 import torch
