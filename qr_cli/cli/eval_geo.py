@@ -48,12 +48,16 @@ def command(call: Call[GeoEval]) -> None:
         ]
         out.table("statuses", ["solver", "status", "n>", "answered>", "right>"], rows_)
     if found and not out.streams:
-        for line in wrap(f"acc: {found[0].get('convention')}; text without diagrams", 78):
+        seen = any(r.get("diagrams") for r in found)
+        note = "" if seen else "; text without diagrams"
+        for line in wrap(f"acc: {found[0].get('convention')}{note}", 78):
             out.say(line, style="dim")
 
 
 def _row(record: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
-    head = [Path(record["data"]).stem, record["solver"], record["category"]]
+    look = record.get("diagrams")
+    solver = f"{record['solver']}, {look}" if look and look != "on" else record["solver"]
+    head = [Path(record["data"]).stem, solver, record["category"]]
     return [*head, str(record["k"]), str(record["n"]), *(f"{100 * record[k]:.1f}" for k in keys)]
 
 
@@ -66,6 +70,7 @@ app = recipe_app(
     examples=[
         "qr eval geo dev.jsonl --solver rules,label --by category",
         "qr eval geo dev.jsonl --solver gold",
+        "qr eval geo synth:diagram --solver network --diagram-input on,off,shuffled",
         "qr eval geo dev.jsonl --predictions mine.jsonl --beams 1,10",
     ],
     writes_runs=False,

@@ -77,7 +77,7 @@ def _generate() -> Iterator[Row]:
 def _recipes() -> Iterator[Row]:
     from qr_cli.engine.resolve import shipped
 
-    for task in ("attention", "reparam", "fuse", "generate", "handoff"):
+    for task in ("attention", "reparam", "fuse", "generate", "geo", "handoff"):
         for name, path in shipped(task).items():
             head = path.read_text("utf-8").splitlines()[0].lstrip("# ")
             yield {"name": name, "task": task, "summary": head}
@@ -88,6 +88,8 @@ def _geo() -> Iterator[Row]:
     from qr_cli.geo.program import operators
     from qr_cli.geo.reasons import REASONS
 
+    yield {"name": "geoformer-tiny", "summary": "preset: small, whole words, runs on a CPU"}
+    yield {"name": "geoformer", "summary": "preset: the authors' T5-base with a ResNet-101"}
     for name, operator in operators("geoqa+").items():
         yield {"name": name, "summary": f"operator of {operator.arity}: {operator.summary}"}
     for index, reason in enumerate(REASONS):
@@ -105,7 +107,7 @@ KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
     "archs": ("Backbones, for --arch.", _archs),
     "srp": ("Re-parameterization blocks, for --srp.", _srp),
     "data": ("Data sources, for --data.", _data),
-    "geo": ("Operators, reasons of proofs, families of problems.", _geo),
+    "geo": ("Presets, operators, reasons of proofs, families of problems.", _geo),
     "methods": ("Fusion methods, for qr fuse --method.", _methods),
     "bases": ("Bases of handoff models, for --base.", _bases),
     "generate": ("Suites and judges of qr eval generate.", _generate),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -137,12 +138,17 @@ class Stack(nn.Module):
         )
         self.final_layer_norm = Norm(sizes.width)
 
+    @property
+    def blocks(self) -> Any:
+        """Return the blocks; their parts have the names of the checkpoints."""
+        return self.block
+
     def relative(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return the bias of positions ``(T), (S) -> (H, T, S)``."""
         distance = keys[None, :] - queries[:, None]
         sizes = self.sizes
         number = buckets(distance, both=not self.decodes, count=sizes.buckets, reach=sizes.reach)
-        table: nn.Embedding = self.block[0].layer[0].SelfAttention.relative_attention_bias
+        table: nn.Embedding = self.blocks[0].layer[0].SelfAttention.relative_attention_bias
         return table(number).permute(2, 0, 1)
 
     def drop(self, x: Tensor) -> Tensor:
@@ -161,7 +167,7 @@ class Stack(nn.Module):
             hidden: its padding (B, 1, 1, S), additive.
         """
         x = self.drop(x)
-        for block in self.block:
+        for block in self.blocks:
             own, *cross, last = block.layer
             y = own.layer_norm(x)
             x = x + self.drop(own.SelfAttention(y, y, bias))
@@ -175,7 +181,7 @@ class Stack(nn.Module):
     def begin(self, source: Tensor, hidden: Tensor) -> Cache:
         """Return the cache of problems whose source is encoded, before their first word."""
         cross, fused = [], []
-        for block in self.block:
+        for block in self.blocks:
             own, other = block.layer[0].SelfAttention, block.layer[1].EncDecAttention
             cross.append((other.split(other.k(source)), other.split(other.v(source))))
             fused.append(torch.cat((own.q.weight, own.k.weight, own.v.weight)))
@@ -192,7 +198,7 @@ class Stack(nn.Module):
             at = torch.arange(2 * cache.bias.shape[-1], device=x.device)
             cache.bias = self.relative(at[-1:], at)
         bias = cache.bias[..., -cache.length :]  # of the last word to all so far
-        for i, block in enumerate(self.block):
+        for i, block in enumerate(self.blocks):
             own, cross, last = block.layer
             part = own.SelfAttention
             both = F.linear(own.layer_norm(x), cache.fused[i])

@@ -283,7 +283,7 @@ class GeoTask:
             self.recipe.run.seed, "train", data.shares, list(data.families) or None, image=False,
             start=3 * self._all,
         )  # fmt: skip
-        for sample in islice(some, COUNTED):
+        for sample in islice(some, min(COUNTED, data.samples)):
             yield words(sample.problem, longest=None).source
 
     def _optimizer(self) -> AdamW:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,16 +61,17 @@ class Stem(nn.Module):
 
     def fold(self) -> None:
         """Let each convolution do what its batch norm does in evaluation."""
-        for i, norm in enumerate(self.norms):
+        norms: Any = self.norms
+        for i, norm in enumerate(norms):
             if isinstance(norm, nn.Identity):
                 continue
-            old = self.convolutions[i]
+            old: Any = self.convolutions[i]
             factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            new = nn.Conv2d(
+            new: Any = nn.Conv2d(
                 old.in_channels, old.out_channels, old.kernel_size, old.stride, old.padding
             )
             new.weight.data = (old.weight * factor[:, None, None, None]).detach()
-            new.bias.data = (norm.bias - norm.running_mean * factor).detach()  # type: ignore[union-attr]
+            new.bias.data = (norm.bias - norm.running_mean * factor).detach()
             self.convolutions[i], self.norms[i] = new, nn.Identity()
 
 

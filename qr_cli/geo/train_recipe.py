@@ -74,7 +74,7 @@ class Data(Section):
         if not any(self.mix):
             raise ValueError("--mix: one share must be above 0")
         order = [("look", "mep", "unified").index(phase) for phase in self.phases]
-        if order != sorted(set(order)) or self.phases[-1] == "look":
+        if not order or order != sorted(set(order)) or self.phases[-1] == "look":
             told = ",".join(self.phases)
             raise ValueError(f"--phases: should be look,mep,unified or a part of it, got {told}")
         return self
