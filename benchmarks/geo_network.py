@@ -137,8 +137,8 @@ def main() -> None:
     assert said["greedy", 48, 1] == said["greedy off", 48, 1]
     assert said["beam", 48, 1] == said["beam off", 48, 1]
     print(f"{'one by one':<62}{'problems/s':>11}{'bar':>6}")
-    for name, key in (("greedy, 16 words", ("greedy", 16, 1)), ("beam 10, 48 words", ("beam", 48, 1)),
-                      ("beam 10, 16 words", ("beam", 16, 1))):  # fmt: skip
+    alone = [("greedy", 16, 1), ("beam", 48, 1), ("beam", 16, 1)]
+    for name, key in zip(RATES, alone, strict=True):
         print(f"{name:<62}{16 / median(times[key]):>11.1f}{RATES[name]:>6.0f}")
     pairs = [
         (("greedy", 48, 1), ("greedy", 48, 16)),

@@ -21,7 +21,8 @@ from qr_cli.geo.train_recipe import GeoTrain
 from qr_cli.geo.weights import load_model
 
 SHORT = (
-    "--samples", "64", "--epochs", "2", "--batch-size", "8", "--eval-samples", "4", "--name", "short",
+    "--samples", "64", "--epochs", "2", "--batch-size", "8", "--eval-samples", "4",
+    "--name", "short",
     "--families", "triangle-sum,hypotenuse,which-arc,proof-14-30-6", "--look-share", "0.25",
     "--mep-share", "0.25", "--ema", "0.9", "--json",
 )  # fmt: skip
