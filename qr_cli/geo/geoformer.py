@@ -12,7 +12,7 @@ Shapes: B problems, K beams, T target pieces, S source pieces and patches, D wid
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from numpy.typing import NDArray
@@ -68,6 +68,8 @@ class Geoformer(nn.Module):
         vision_bn: `official` lets the ResNet's batch norms follow training batches.
         pad: the piece that pads, and starts a target.
     """
+
+    vocabulary: Any  # the tokeniser of its folder, once weights are loaded
 
     def __init__(
         self,

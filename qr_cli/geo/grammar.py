@@ -135,8 +135,9 @@ def _tables() -> tuple[Tensor, Tensor, dict[State, int]]:
             arrows.append((number[state], _CLASS[name], number[after]))
     allowed = torch.zeros(len(number), len(_CLASSES), dtype=torch.bool)
     leads = torch.zeros(len(number), len(_CLASSES), dtype=torch.long)
-    for here, name, after in arrows:
-        allowed[here, name], leads[here, name] = True, after
+    for here, kind, there in arrows:
+        allowed[here, kind] = True
+        leads[here, kind] = there
     return allowed, leads, number
 
 

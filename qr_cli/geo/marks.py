@@ -43,10 +43,10 @@ def marks(figure: Figure, look: View) -> NDArray[np.bool_]:
         mark("square", at[corner[1]])
     for corner in figure.arcs:
         mark("arc", at[corner[1]])
-    for (a, b), count in figure.ticks.items():
-        mark("tick" if count == 1 else "ticks", (at[a] + at[b]) / 2)
-    for a, b in figure.arrows:
-        mark("arrow", (at[a] + at[b]) / 2)
+    for side, count in figure.ticks.items():
+        mark("tick" if count == 1 else "ticks", (at[side[0]] + at[side[1]]) / 2)
+    for side in figure.arrows:
+        mark("arrow", (at[side[0]] + at[side[1]]) / 2)
     for center, _ in figure.circles:
         mark("circle", look.at(center))
     return found

@@ -98,8 +98,9 @@ def _question(
         if len(found.source) > reader.longest and not truncate:
             return f"the text has {len(found.source)} words, this model reads {reader.longest}"
         found = found._replace(source=found.source[: reader.longest])
-    if not strange and (fault := _strange(found, problem, vocabulary)):
-        return fault
+    unknown = None if strange else _strange(found, problem, vocabulary)
+    if unknown:
+        return unknown
     return Question(found, problem.task == "proving", reader.picture(problem))
 
 

@@ -159,7 +159,7 @@ def tokenizer(folder: Path, size: int) -> Pieces:
     from transformers import AutoTokenizer
 
     try:
-        known = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        known: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{folder}: its tokeniser cannot be read: {reason}") from error

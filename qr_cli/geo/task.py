@@ -138,8 +138,8 @@ class GeoTask:
         """Yield the update of phase look: what stands in each patch."""
         pictures = [pack.pictures for pack in batch if pack.pictures is not None]
         marks = torch.cat([pack.marks for pack in batch if pack.marks is not None])
-        read: Read = models["main"](None, None, torch.cat(pictures))
-        loss = marks_loss(read.marks, marks) / (marks.shape[0] * PATCHES)
+        scores: Tensor = models["main"](None, None, torch.cat(pictures)).marks
+        loss = marks_loss(scores, marks) / (marks.shape[0] * PATCHES)
         yield Update(loss, {"loss_marks": loss.detach()})
 
     def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
