@@ -10,8 +10,6 @@ from qr_cli.errors import UsageError, near
 from qr_cli.registry import import_target
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from qr_cli.engine.train import Finished
 
 # verb, task -> recipe class, what it takes to run it
@@ -24,6 +22,8 @@ _JOBS = {
         "qr_cli.attention.recipe:AttentionEval",
         "qr_cli.attention.evaluate:evaluate",
     ),
+    ("train", "geo"): ("qr_cli.geo.train_recipe:GeoTrain", "qr_cli.geo.task:task_of"),
+    ("eval", "geo"): ("qr_cli.geo.recipe:GeoEval", "qr_cli.geo.evaluate:records"),
     ("train", "handoff"): ("qr_cli.handoff.recipe:Handoff", "qr_cli.handoff.task:HandoffTask"),
     ("eval", "handoff"): (
         "qr_cli.handoff.eval_recipe:HandoffEval",
@@ -38,6 +38,7 @@ _ATTACH = {
 }
 _LOADERS = {
     "attention": "qr_cli.attention.load:load",
+    "geo": "qr_cli.geo.network:load",
     "handoff": "qr_cli.handoff.load:load",
     "reparam": "qr_cli.reparam.load:load",
     "sur-adapter": "qr_cli.generate.folder:load",
@@ -65,7 +66,7 @@ def run(
 
     Args:
         verb: "train" or "eval".
-        task: "attention", "handoff", "sur-adapter", "generate".
+        task: "attention", "geo", "handoff", "sur-adapter".
         recipe: a recipe file, run folder or shipped recipe to start from.
         resume: go on with the run of this name (train).
         overwrite: replace the run of this name (train).
@@ -123,8 +124,10 @@ def attach(target: Any, what: Any, **settings: Any) -> Any:
     return import_target(_ATTACH["network" if network else "pipeline"])(target, what, **settings)
 
 
-def load(path: str | Path, *, which: str = "last") -> nn.Module:
+def load(path: str | Path, *, which: str = "last") -> Any:
     """Return the model of a run or checkpoint, ready to use; see the loader of its task.
+
+    "geoformer-tiny" is the network that ships.
 
     Raises:
         WeightsError: there is no checkpoint, it is damaged, or its weights do not fit.
@@ -132,8 +135,8 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
     from qr_cli.engine.checkpoint import read_card
     from qr_cli.engine.checkpoint import resolve as find
 
-    task = read_card(find(Path(path), which)).get("task")
+    shipped = str(path) == "geoformer-tiny"
+    task = "geo" if shipped else read_card(find(Path(path), which)).get("task")
     if task not in _LOADERS:
         raise UsageError(f"{path} is a checkpoint of {task!r}, which has no loader")
-    model: nn.Module = import_target(_LOADERS[task])(path, which=which)
-    return model
+    return import_target(_LOADERS[task])(path, which=which)

@@ -38,6 +38,11 @@ def evaluate(recipe: GeoEval, doing: Doing) -> Iterator[Record]:
                         yield from _of_task(recipe, name, solver, look, task, held)
 
 
+def records(recipe: GeoEval) -> list[Record]:
+    """Return all records at once."""
+    return list(evaluate(recipe, lambda what, task: None))
+
+
 def _of_task(
     recipe: GeoEval, data: str, solver: str, look: Look, task: str, items: list[Examined]
 ) -> Iterator[Record]:

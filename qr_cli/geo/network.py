@@ -49,6 +49,23 @@ class Network:
     def __init__(self, model: Any, name: str, tau: float = 1.0) -> None:
         self.model, self.name, self.tau = model, name, tau
 
+    def encode(self, problems: Sequence[Problem]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the encoded states ``(B, S, D)`` and the additive bias that hides padding.
+
+        Problems with a diagram and without cannot be mixed.
+        """
+        reader, known = reader_of(self.model), self.model.vocabulary
+        read = [reader.words(p, "compound") for p in problems]
+        seen = [pixels for p in problems if (pixels := reader.picture(p)) is not None]
+        with torch.inference_mode():
+            words = padded([known.ids(w.source) for w in read], known.number[PAD])
+            states, hidden = self.model.encode(words, shown(seen))
+        return states, hidden
+
+    def beam(self, problems: Sequence[Problem], k: int = 10) -> list[list[Guess]]:
+        """Return the k best programs or proofs of each problem, with their log-probabilities."""
+        return [list(one.guesses) for one in self.say(problems, beams=k, strange=True)]
+
     def say(
         self, problems: Sequence[Problem], *, beams: int = 10, longest: int = 72,
         slots: SlotMode = "compound", select: Select = "vote", truncate: bool = False,
@@ -114,6 +131,11 @@ def _strange(found: Words, problem: Problem, vocabulary: Any) -> str | None:
     if len(unknown) > STRANGE * len(found.source):
         return f"{len(unknown)} of {len(found.source)} words are none it has learnt"
     return None
+
+
+def load(path: str | Path, *, which: str = "last") -> Network:
+    """Return a network: `.encode`, `.beam`; `which` is taken as the best where there is one."""
+    return load_network(str(path))
 
 
 @lru_cache(maxsize=2)

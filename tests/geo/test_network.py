@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+import qr_cli as qr
 from qr_cli.cli.app import run
 from qr_cli.errors import DataError
 from qr_cli.geo import metrics, referees
@@ -270,6 +271,16 @@ def test_a_stream_is_answered_in_order_in_batches(capfd, checkpoint, tmp_path):
     assert [r["id"] for r in records] == ["0", "2", "1", "2", "3", "4"]
     assert [r["value"] for r in records if "value" in r] == [70.0, 69.0, 68.0, 67.0, 66.0]
     assert records[0]["checkpoint"] == "run"
+
+
+def test_python_gets_the_same_from_a_loaded_network(checkpoint):
+    network = qr.load(checkpoint)
+    asked = Problem("1", "calculation", TEXT)
+    (beams,) = network.beam([asked], 3)
+    states, hidden = network.encode([asked, asked])
+    assert len(beams) <= 3 and states.shape[::2] == (2, 32) and hidden.shape[0] == 2
+    found = qr.run("eval", "geo", files=["synth:diagram"], solver=["gold"], samples=4)
+    assert found[0]["acc"] == 1
 
 
 def test_the_network_alone_says_when_it_cannot_read(capfd, checkpoint):
