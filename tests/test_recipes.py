@@ -21,6 +21,7 @@ CLASSES = {
     "attention": "qr_cli.attention.recipe:Attention",
     "reparam": "qr_cli.reparam.recipe:Reparam",
     "fuse": "qr_cli.fuse.recipe:Fuse",
+    "geo": "qr_cli.geo.train_recipe:GeoTrain",
     "handoff": "qr_cli.handoff.recipe:Handoff",
     "generate": "qr_cli.generate.recipe:SurTrain",
 }
@@ -36,6 +37,7 @@ COMMANDS = {
     "attention": ("qr train attention",),
     "reparam": ("qr reparam",),
     "fuse": ("qr fuse", "qr eval fuse"),
+    "geo": ("qr train geo",),
     "handoff": ("qr train handoff",),
     "generate": ("qr train sur-adapter", "qr eval generate", "qr data tiny-sd build"),
 }
@@ -146,6 +148,13 @@ def test_the_generate_recipes_of_the_specification_are_there():
     assert {file.stem for file in FILES if file.parent.name == "generate"} >= {
         *("sur-tiny", "sur-tiny-minilm", "sur-tiny-official", "sur-tiny-ablation", "tiny-sd"),
         *("sur-sd15", "sur-sd15-official", "sur-sd21", "eval-tiny"),
+    }
+
+
+def test_the_geo_recipes_of_the_specification_are_there():
+    assert {file.stem for file in FILES if file.parent.name == "geo"} == {
+        *("tiny", "tiny-smoke", "tiny-novision", "tiny-nomep", "tiny-noaux"),
+        *("unigeo-mep", "unigeo-official", "unigeo-long", "finetune-own"),
     }
 
 

@@ -36,10 +36,10 @@ class Data(Section):
     """What is learnt from."""
 
     train: Annotated[
-        tuple[str, ...], Field(min_length=1, description="synth, or files of problems.")
+        tuple[str, ...], Field(min_length=1, description="Problems of files, or synth: generated ones.")
     ] = ("synth",)
     val: Annotated[
-        tuple[str, ...], Field(description="synth, or files, to choose the best epoch by.")
+        tuple[str, ...], Field(description="Problems to choose the best epoch by; files or synth.")
     ] = ("synth",)
     samples: Annotated[
         int, Field(ge=1, description="Generated problems in all, none twice (synth).")
