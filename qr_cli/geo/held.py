@@ -16,7 +16,6 @@ from qr_cli.geo.network import Question, predict
 from qr_cli.geo.readers import Reader
 from qr_cli.geo.records import Problem
 from qr_cli.geo.synth import FAMILIES, make
-from qr_cli.geo.tiny import Tiny
 from qr_cli.geo.train_recipe import GeoTrain
 
 SEED = 1_000_000  # generated problems to choose by: no stream of training has this seed
@@ -82,7 +81,9 @@ def _generated(recipe: GeoTrain) -> list[Held]:
     return found
 
 
-def figures(model: Tiny, held: Sequence[Held], *, longest: int, batch_size: int) -> dict[str, Any]:
+def figures(
+    model: Any, held: Sequence[Held], *, longest: int, batch_size: int, grammatical: bool = True
+) -> dict[str, Any]:
     """Return acc@1 and exact@1 of calculations, valid@1 and exact@1 of proofs, and their mean.
 
     `figure` is the mean over the sets of acc@1 or valid@1; the best epoch is chosen by it, or by
@@ -91,7 +92,10 @@ def figures(model: Tiny, held: Sequence[Held], *, longest: int, batch_size: int)
     record: dict[str, Any] = {"figure": math.nan, "bleu": math.nan}
     shares, pairs = [], []
     for some in held:
-        said = predict(model, some.questions, beams=1, longest=longest, batch_size=batch_size)
+        said = predict(
+            model, some.questions, beams=1, longest=longest, batch_size=batch_size,
+            grammatical=grammatical,
+        )  # fmt: skip
         shown = [[Candidate(g.text) for g in guesses] for guesses in said]
         if some.proving:
             parsed = [

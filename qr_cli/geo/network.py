@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -43,11 +43,14 @@ class Network:
     Args:
         model: in evaluation mode.
         name: of its weights.
-        tau: temperature of its scores.
+        card: its model.json: temperature of its scores, how it was meant to write.
     """
 
-    def __init__(self, model: Any, name: str, tau: float = 1.0) -> None:
-        self.model, self.name, self.tau = model, name, tau
+    def __init__(self, model: Any, name: str, card: Mapping[str, Any] | None = None) -> None:
+        card = card or {}
+        self.model, self.name, self.tau = model, name, float(card.get("tau", 1.0))
+        self.penalty = float(card.get("length_penalty", 0.0))
+        self.grammatical = bool(card.get("grammar", True))
 
     def encode(self, problems: Sequence[Problem]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the encoded states ``(B, S, D)`` and the additive bias that hides padding.
@@ -92,7 +95,12 @@ class Network:
                 for q, shown in zip(read, pictures, strict=True)
             ]
         asked = [q for q in read if isinstance(q, Question)]
-        answers = iter(predict(self.model, asked, beams=beams, longest=longest))
+        answers = iter(
+            predict(
+                self.model, asked, beams=beams, longest=longest, penalty=self.penalty,
+                grammatical=self.grammatical,
+            )
+        )  # fmt: skip
         return [
             Said(fault=q, checkpoint=self.name) if isinstance(q, str)
             else Said(
@@ -147,7 +155,7 @@ def load_network(checkpoint: str) -> Network:
     """
     model, card = load_model(checkpoint)
     name = checkpoint if "/" not in checkpoint else Path(checkpoint).name
-    return Network(model, name, float(card.get("tau", 1.0)))
+    return Network(model, name, card)
 
 
 @torch.inference_mode()

@@ -25,8 +25,12 @@ WORDS = {
     "unsolved": "unsolved",
     "refuted": "refuted",
 }
-COLORS = {"verified": "#0b6e4f", "determined-by-options": "#0072b2",
-          "network": "#7a3e9d", "refuted": "#a33b00"}
+COLORS = {
+    "verified": "#0b6e4f",
+    "determined-by-options": "#0072b2",
+    "network": "#7a3e9d",
+    "refuted": "#a33b00",
+}
 OTHER = "#6b5200"
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--muted:#59626c;--paper:#fff;--rule:#dfe3e7;--hot:#b64f00}

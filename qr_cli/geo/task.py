@@ -62,7 +62,10 @@ class GeoTask:
         self.held = held.sets(recipe, reader_of(self.model))
         if not self.generated and not recipe.data.allow_truncation:
             self._check_lengths()
-        self.card = card(self.model)
+        decode = recipe.decode
+        self.card = card(self.model) | {
+            "length_penalty": decode.length_penalty, "grammar": decode.grammar,
+        }  # fmt: skip
 
     # the loop's ----------------------------------------------------------------------------
 
@@ -147,7 +150,7 @@ class GeoTask:
         model: Any = models["main"]
         yield held.figures(
             model, self.held, longest=self.recipe.limit,
-            batch_size=self.recipe.loader.eval_batch_size,
+            batch_size=self.recipe.loader.eval_batch_size, grammatical=self.recipe.decode.grammar,
         )  # fmt: skip
 
     def describe(self) -> Record:

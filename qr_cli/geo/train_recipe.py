@@ -36,7 +36,8 @@ class Data(Section):
     """What is learnt from."""
 
     train: Annotated[
-        tuple[str, ...], Field(min_length=1, description="Problems of files, or synth: generated ones.")
+        tuple[str, ...],
+        Field(min_length=1, description="Files of problems, or synth for generated ones."),
     ] = ("synth",)
     val: Annotated[
         tuple[str, ...], Field(description="Problems to choose the best epoch by; files or synth.")
@@ -173,7 +174,6 @@ class Vision(Section):
 class Decode(Section):
     """How answers are written in evaluation."""
 
-    beams: Annotated[int, Field(ge=1, description="Beams kept.")] = 10
     length_penalty: Annotated[
         float, Field(ge=0, description="Exponent of the length; 0: sum, 1: mean.")
     ] = 0.0
