@@ -1,6 +1,8 @@
 """The small model: shapes, gradients, its stem, its words, its weights as a file."""
 
 import json
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from qr_cli.errors import DataError, WeightsError
 from qr_cli.geo import weights
 from qr_cli.geo.inputs import picture, words
 from qr_cli.geo.marks import NAMES, marks
+from qr_cli.geo.network import Network
+from qr_cli.geo.program import execute
 from qr_cli.geo.records import Problem
 from qr_cli.geo.samples import Example, packs, shown
 from qr_cli.geo.synth import FAMILIES, make
@@ -18,6 +22,7 @@ from qr_cli.geo.task import card, figure_loss
 from qr_cli.geo.tiny import PATCHES, Stem, Tiny
 from qr_cli.geo.vocab import LIMIT, Vocabulary
 
+ROOT = Path(__file__).parents[2]
 CLASSES = {name: f.relations for name, f in FAMILIES.items() if f.relations}
 
 
@@ -240,3 +245,29 @@ def test_words_of_another_vocabulary_do_not_fit(tiny, tmp_path):
     told = card(tiny) | {"words": list(tiny.vocabulary.words) + ["more"]}
     with pytest.raises(WeightsError, match="does not fit this model"):
         weights.build(told, tiny.state_dict(), "x")
+
+
+# what ships --------------------------------------------------------------------------------------
+
+SHIPPED = weights.SHIPPED / f"{weights.DEFAULT}.safetensors"
+
+
+def test_the_shipped_file_is_small_and_its_card_says_what_was_measured():
+    spec = spec_from_file_location("geo_card", ROOT / "benchmarks" / "geo_card.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    told = json.loads(SHIPPED.with_suffix(".json").read_text("utf-8"))
+    size = SHIPPED.stat().st_size
+    assert size < 3_000_000
+    assert SHIPPED.with_suffix(".md").read_text("utf-8") == module.card(told, size)
+    assert told["figures"]["synth"] and told["figures"]["diagram"]
+
+
+def test_the_shipped_model_solves_what_its_families_hold():
+    model, card = weights.load_model(weights.DEFAULT)
+    assert not model.training and card["folded"]
+    problem = Problem("1", "calculation", "In triangle ABC, ∠A = 40°, ∠B = 60°. Find ∠C.")
+    best = Network(model, "x", card).say([problem])[0].guesses[0]
+    assert (
+        best.text == "g_minus C_3 N_0 g_minus V_0 N_1" or execute(best.text, [40, 60]).value == 80
+    )
