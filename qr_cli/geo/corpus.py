@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from qr_cli.geo.augment import renamed
 from qr_cli.geo.inputs import Words, words
 from qr_cli.geo.marks import marks
 from qr_cli.geo.readers import Pixels, Reader
-from qr_cli.geo.records import Problem
+from qr_cli.geo.records import Problem, read
 from qr_cli.geo.samples import Example
 from qr_cli.geo.synth import FAMILIES, stream
 from qr_cli.geo.synth.ink import raster
@@ -209,3 +210,21 @@ def check_lengths(counts: Sequence[int], limit: int, *, what: str, flag: str, un
             f"{over:,} of {len(counts):,} {what} are longer than {limit} {unit}",
             hint=f"raise {flag} or pass --allow-truncation",
         )
+
+
+def problems_of(files: Sequence[str]) -> list[Problem]:
+    """Return the problems of files.
+
+    Raises:
+        DataError: one cannot be used, or there is none.
+    """
+    found: list[Problem] = []
+    for name in files:
+        for item in read(Path(name)):
+            if isinstance(item, tuple):
+                raise DataError(f"{name}, problem {item[0]}: {item[1].message}", hint=item[1].hint)
+            target_of(item)
+            found.append(item)
+    if not found:
+        raise DataError(f"{', '.join(files)}: no problem in it")
+    return found

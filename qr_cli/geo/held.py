@@ -9,6 +9,7 @@ from typing import Any
 
 from qr_cli.geo import metrics
 from qr_cli.geo.checker import check
+from qr_cli.geo.corpus import problems_of
 from qr_cli.geo.givens import read_problem
 from qr_cli.geo.inputs import words
 from qr_cli.geo.metrics import Candidate
@@ -42,8 +43,6 @@ def sets(recipe: GeoTrain, reader: Reader) -> list[Held]:
     """Return the held-out problems of a recipe, read as its preset does."""
     if recipe.data.val == ("synth",):
         return _generated(recipe)
-    from qr_cli.geo.task import problems_of
-
     problems = problems_of(recipe.data.val)
     found = []
     for task, name in (("calculation", "val"), ("proving", "val_proof")):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,20 +17,28 @@ from torch.optim.lr_scheduler import LambdaLR
 from qr_cli.engine.loader import Loader
 from qr_cli.engine.run import RunFolder
 from qr_cli.engine.task import Best, Models, Parts, Phase, Record, Update
-from qr_cli.errors import DataError
 from qr_cli.geo import held
-from qr_cli.geo.corpus import Corpus, Files, Generated, Pretraining, check_lengths, target_of
+from qr_cli.geo.corpus import (
+    Corpus,
+    Files,
+    Generated,
+    Pretraining,
+    check_lengths,
+    problems_of,
+    target_of,
+)
 from qr_cli.geo.inputs import words
+from qr_cli.geo.losses import figure_loss, marks_loss
 from qr_cli.geo.marks import NAMES
 from qr_cli.geo.official import load_geoformer
+from qr_cli.geo.phases import Before
 from qr_cli.geo.readers import reader_of
-from qr_cli.geo.records import Problem, read
 from qr_cli.geo.samples import Pack, packs
 from qr_cli.geo.synth import FAMILIES, stream
 from qr_cli.geo.tiny import PATCHES, Read, Tiny
 from qr_cli.geo.train_recipe import GeoTrain
 from qr_cli.geo.vocab import Vocabulary
-from qr_cli.geo.weights import load_model
+from qr_cli.geo.weights import card, load_model, take
 
 if TYPE_CHECKING:
     from qr_cli.engine.report import Plot
@@ -309,72 +315,6 @@ def task_of(recipe: GeoTrain) -> Any:
     return GeoTask(recipe)
 
 
-class Before:
-    """A phase before the unified training: `look` (patches only) or `mep`."""
-
-    epochs: int
-    unit = GeoTask.unit
-    best = Best("no_figure", "max")
-
-    def __init__(self, task: GeoTask, name: str) -> None:
-        self.task, self.name = task, name
-        self.epochs = task.recipe.mep.epochs if name == "mep" and not task.generated else 1
-        self.clip_norm = task.recipe.optim.clip_norm
-
-    def parts(self, *, rank: int, world: int) -> Parts:
-        """Return the task's model and the phase's batches."""
-        return self.task.before(self.name, rank=rank, world=world)
-
-    def step(self, models: Models, batch: Sequence[Pack]) -> Iterator[Update]:
-        """Yield the task's update, or that of the patches alone."""
-        return (self.task.look if self.name == "look" else self.task.step)(models, batch)
-
-    def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
-        """Yield nothing that could choose an epoch: the last one is taken."""
-        yield {self.best.metric: math.nan}
-
-    def describe(self) -> Record:
-        """Return model.json."""
-        return self.task.card
-
-    def result(self, epochs: Sequence[Record]) -> Record:
-        """Return nothing: the main phase has the result."""
-        return {}
-
-    def lead(self) -> str:
-        """Return what it is."""
-        return (
-            "What stands in each patch of a diagram."
-            if self.name == "look"
-            else "Mathematical expressions."
-        )
-
-    def plots(self, records: Sequence[Record]) -> list[Any]:
-        """Return none."""
-        return []
-
-
-def marks_loss(scores: Tensor, marks: Tensor) -> Tensor:
-    """Return the summed binary cross-entropies of what stands in patches ``(B, 49, M)``."""
-    return F.binary_cross_entropy_with_logits(scores, marks, reduction="sum")
-
-
-def figure_loss(scores: Tensor, relations: Tensor) -> tuple[Tensor, Tensor]:
-    """Return summed cross-entropy of the figures' classes and how many are right.
-
-    Args:
-        scores: of all families' classes ``(B, R)``.
-        relations: first score, number of classes, class ``(B, 3)``; -1 for none.
-    """
-    known = relations[:, 0] >= 0
-    scores, (first, count, right) = scores[known], relations[known].unbind(1)
-    at = torch.arange(scores.shape[1])
-    own = (at >= first[:, None]) & (at < (first + count)[:, None])
-    scores = scores.masked_fill(~own, -1e9)
-    hits = (scores.argmax(1) == first + right).sum().to(scores.dtype)
-    return F.cross_entropy(scores, first + right, reduction="sum"), hits
-
-
 def _course(total: int, warmup: float, floor: float) -> Callable[[int], float]:
     """Return the factor on the learning rate: a rise, then a straight line to `floor`."""
     rise = warmup if warmup >= 1 else warmup * total
@@ -386,45 +326,3 @@ def _course(total: int, warmup: float, floor: float) -> Callable[[int], float]:
         return 1 - (1 - floor) * (step - rise) / max(1.0, total - rise)
 
     return factor
-
-
-def problems_of(files: Sequence[str]) -> list[Problem]:
-    """Return the problems of files.
-
-    Raises:
-        DataError: one cannot be used, or there is none.
-    """
-    found: list[Problem] = []
-    for name in files:
-        for item in read(Path(name)):
-            if isinstance(item, tuple):
-                raise DataError(f"{name}, problem {item[0]}: {item[1].message}", hint=item[1].hint)
-            target_of(item)
-            found.append(item)
-    if not found:
-        raise DataError(f"{', '.join(files)}: no problem in it")
-    return found
-
-
-def card(model: Any) -> Record:
-    """Return model.json."""
-    if not isinstance(model, Tiny):
-        return {
-            "task": "geo", "preset": "geoformer", "tokenizer": model.vocabulary.folder,
-            "sizes": asdict(model.decoder.sizes),
-        }  # fmt: skip
-    sizes = model.encoder.sizes
-    return {
-        "task": "geo", "preset": "geoformer-tiny", "vision": model.vision, "folded": False,
-        "width": sizes.width, "inner": sizes.inner, "layers": sizes.layers, "heads": sizes.heads,
-        "classes": {name: count for name, (_, count) in model.families.items()},
-        "marks": model.marks.out_features if hasattr(model, "marks") else 0,
-        "words": list(model.vocabulary.words),
-    }  # fmt: skip
-
-
-def take(model: nn.Module, old: nn.Module) -> None:
-    """Copy the weights that two models share."""
-    mine = model.state_dict()
-    theirs = {k: v for k, v in old.state_dict().items() if k in mine and mine[k].shape == v.shape}
-    model.load_state_dict(theirs, strict=False)

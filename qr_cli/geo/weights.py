@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from qr_cli.engine import checkpoint
 from qr_cli.engine.run import write_text
@@ -113,3 +115,27 @@ def pack(model: Tiny, card: dict[str, Any], path: Path) -> int:
     told = {**card, "folded": model.vision, "classes": {}, "marks": 0}
     write_text(path.with_suffix(".json"), json.dumps(told, ensure_ascii=False, indent=1) + "\n")
     return path.stat().st_size
+
+
+def card(model: Any) -> dict[str, Any]:
+    """Return model.json."""
+    if not isinstance(model, Tiny):
+        return {
+            "task": "geo", "preset": "geoformer", "tokenizer": model.vocabulary.folder,
+            "sizes": asdict(model.decoder.sizes),
+        }  # fmt: skip
+    sizes = model.encoder.sizes
+    return {
+        "task": "geo", "preset": "geoformer-tiny", "vision": model.vision, "folded": False,
+        "width": sizes.width, "inner": sizes.inner, "layers": sizes.layers, "heads": sizes.heads,
+        "classes": {name: count for name, (_, count) in model.families.items()},
+        "marks": model.marks.out_features if hasattr(model, "marks") else 0,
+        "words": list(model.vocabulary.words),
+    }  # fmt: skip
+
+
+def take(model: nn.Module, old: nn.Module) -> None:
+    """Copy the weights that two models share."""
+    mine = model.state_dict()
+    theirs = {k: v for k, v in old.state_dict().items() if k in mine and mine[k].shape == v.shape}
+    model.load_state_dict(theirs, strict=False)

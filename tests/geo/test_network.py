@@ -14,10 +14,9 @@ from qr_cli.geo.examined import Examined, examined, looked
 from qr_cli.geo.opinion import Guess, fit_tau, opinion, softened
 from qr_cli.geo.records import Problem
 from qr_cli.geo.solver import Options, solve
-from qr_cli.geo.task import card
 from qr_cli.geo.tiny import Tiny
 from qr_cli.geo.vocab import Vocabulary
-from qr_cli.geo.weights import pack
+from qr_cli.geo.weights import card, pack
 from qr_cli.geo.work import CONTRADICTION
 
 HALF, DOUBLE, SAME = (

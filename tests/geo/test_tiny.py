@@ -12,15 +12,16 @@ from PIL import Image
 from qr_cli.errors import DataError, WeightsError
 from qr_cli.geo import weights
 from qr_cli.geo.inputs import picture, words
+from qr_cli.geo.losses import figure_loss
 from qr_cli.geo.marks import NAMES, marks
 from qr_cli.geo.network import Network
 from qr_cli.geo.program import execute
 from qr_cli.geo.records import Problem
 from qr_cli.geo.samples import Example, packs, shown
 from qr_cli.geo.synth import FAMILIES, make
-from qr_cli.geo.task import card, figure_loss
 from qr_cli.geo.tiny import PATCHES, Stem, Tiny
 from qr_cli.geo.vocab import LIMIT, Vocabulary
+from qr_cli.geo.weights import card
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {name: f.relations for name, f in FAMILIES.items() if f.relations}
