@@ -1,8 +1,8 @@
 """Rules and network together: whose answer stands, and what the other one says.
 
 The rules' answer has the weight they earned on the published problems they were written with, the
-network's the rest. The network answers alone where the rules do not understand; where they say that
-the text needs its diagram, only if it was given one to look at.
+network's the rest. The network answers alone where the rules do not understand and half of its vote
+is for one option; where they say that the text needs its diagram, only if it was given one to look at.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from qr_cli.geo.slotting import Slot, Slotted
 from qr_cli.geo.work import ANSWERED, CONTRADICTION, FOREIGN, Work
 
 SHOWN = 3  # alternatives of the network
+LEAST = 0.5  # confidence below which it does not answer beside silent rules
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def with_network(
             if FOREIGN not in work.notes:
                 told["alternatives"] = [*told["alternatives"], *_alternatives(found)]
             return told
-    if found.chosen is None or (not alone and work.options and found.index is None):
+    unsure = (work.options and found.index is None) or found.confidence < LEAST
+    if found.chosen is None or (not alone and unsure):
         told["alternatives"] = [*told["alternatives"], *_alternatives(found)]
         return told
     return _answered(work, said, found, mode=mode, exact=exact)

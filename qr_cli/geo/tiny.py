@@ -3,9 +3,10 @@
 After Geoformer (Chen et al. 2022, arXiv 2212.02746): words and 49 patches of the diagram are read
 by one encoder, relative bias acts between words only, a T5 decoder writes the program or proof.
 Ours: width 128, three blocks each side, a convolutional stem trained with the rest instead of a
-frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram, and two
-auxiliary heads of training: what stands in each patch, and the figure's fine relation class (the
-sequence loss alone did not make small models look at the diagram).
+frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram. A letter
+also says which of the problem's letters it is by first appearance: names do not matter, equality
+does. Two auxiliary heads help in training: what stands in each patch, and the figure's fine
+relation class (the sequence loss alone did not make small models look at the diagram).
 
 Shapes: B problems, K beams, T target words, S source words and patches, D width.
 """
@@ -24,6 +25,7 @@ from qr_cli.geo.stack import FAR, Cache, Norm, Sizes, Stack
 from qr_cli.geo.vocab import IMAGE, PAD, START, Vocabulary
 
 PATCHES = 49
+LETTERS = 52  # capitals, plain and primed
 STEM = (  # kernel, stride, channels in and out
     (5, 2, 1, 16), (3, 2, 16, 32), (3, 1, 32, 48), (3, 2, 48, 64), (3, 1, 64, 64), (3, 2, 64, 96),
 )  # fmt: skip
@@ -107,6 +109,10 @@ class Tiny(nn.Module):
         self.vocabulary = vocabulary
         sizes = Sizes(len(vocabulary), width, width // heads, inner, layers, heads, dropout)
         self.shared = nn.Embedding(len(vocabulary), width)
+        self.order = nn.Embedding(LETTERS + 1, width)
+        letters = torch.full((len(vocabulary),), -1)
+        letters[vocabulary.number["A"] :][:LETTERS] = torch.arange(LETTERS)
+        self.register_buffer("letters", letters, persistent=False)
         self.encoder = Stack(sizes, decodes=False)
         self.decoder = Stack(sizes, decodes=True)
         self.vision = vision
@@ -169,9 +175,23 @@ class Tiny(nn.Module):
         """Return words as states of unit size, ``(...) -> (..., D)``."""
         return self.shared(words) * self.shared.embedding_dim**0.5
 
+    def orders(self, words: Tensor) -> Tensor:
+        """Return for each letter which of the problem's letters it is, by first appearance.
+
+        ``(B, S) -> (B, S)``: 0 for the first letter of the problem, 1 for the next one, ...;
+        `LETTERS` for every other word. What a letter is called does not matter, which other
+        letters it equals does.
+        """
+        letter = self.letters[words]
+        same = letter[:, :, None] == torch.arange(LETTERS, device=words.device)  # (B, S, L)
+        places = torch.arange(words.shape[1], device=words.device)[None, :, None]
+        first = torch.where(same, places, words.shape[1]).amin(1)  # (B, L)
+        rank = first.argsort(1).argsort(1)
+        return rank.gather(1, letter.clamp(min=0)).masked_fill(letter < 0, LETTERS)
+
     def _joined(self, words: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = self.embed(words)
-        batch, length, width = x.shape
+        x = self.embed(words) + self.order(self.orders(words)) * self.order.embedding_dim**0.5
+        batch, length, _ = x.shape
         if seen is None:
             row = torch.full_like(words[:, :1], self.vocabulary.number[IMAGE])
             seen = self.embed(row)

@@ -19,7 +19,7 @@ from qr_cli.geo.program import execute
 from qr_cli.geo.records import Problem
 from qr_cli.geo.samples import Example, packs, shown
 from qr_cli.geo.synth import FAMILIES, make
-from qr_cli.geo.tiny import PATCHES, Stem, Tiny
+from qr_cli.geo.tiny import LETTERS, PATCHES, Stem, Tiny
 from qr_cli.geo.vocab import LIMIT, Vocabulary
 from qr_cli.geo.weights import card
 
@@ -69,6 +69,27 @@ def test_no_diagram_is_one_row_and_changes_with_the_word_for_it(tiny):
     assert states.shape == (1, 3, 128) and hidden.shape == (1, 1, 1, 3)
     seen, _ = tiny.encode(source, torch.zeros(1, 112, 112))
     assert seen.shape == (1, 2 + PATCHES, 128)
+
+
+def test_letters_are_counted_by_first_appearance(tiny):
+    known = tiny.vocabulary
+    rows = [known.ids("angle C A = A B′ .".split()), known.ids("B B find Z C A′ <pad>".split())]
+    other = LETTERS
+    assert tiny.orders(torch.tensor(rows)).tolist() == [
+        [other, 0, 1, other, 1, 2, other],
+        [0, 0, other, 1, 2, 3, other],
+    ]
+
+
+def test_renaming_letters_changes_nothing_but_their_names(tiny):
+    tiny.eval()
+    with torch.no_grad():
+        tiny.shared.weight[tiny.letters >= 0] = 0.0  # nothing but the order is left
+        one, two = (
+            tiny.encode(torch.tensor([tiny.vocabulary.ids(text.split())]))[0]
+            for text in ("angle C A = A B", "angle X Q = Q R")
+        )
+    assert torch.equal(one, two)
 
 
 def test_without_vision_a_picture_is_not_looked_at():
