@@ -2,7 +2,7 @@
 
 The rules' answer has the weight they earned on the published problems they were written with, the
 network's the rest. The network answers alone where the rules do not understand and half of its vote
-is for one option; where they say that the text needs its diagram, only if it was given one to look at.
+is for one option; where they say that the text needs its diagram, only if it was given one.
 """
 
 from __future__ import annotations

@@ -108,6 +108,15 @@ def test_the_network_answers_where_the_rules_do_not_understand():
     json.dumps(record)
 
 
+def test_an_unsure_network_does_not_answer_beside_silent_rules():
+    text, guesses = "Fold △ABC so that it is 50°. What comes out?", [GOLD, SAME._replace(score=-0.1)]
+    record = answer(text, CHOICES, [*guesses, Guess("g_minus C_3 N_0", -0.1)])
+    assert (record["status"], record["option"]) == ("unsolved", None)
+    assert [a["option"] for a in record["alternatives"]] == ["B", "A", "D"]
+    alone = answer(text, CHOICES, [*guesses, Guess("g_minus C_3 N_0", -0.1)], solver="network")
+    assert alone["status"] == "network" and alone["confidence"] < 0.5
+
+
 DIGITS = "a ∥ b, angle 1 = 50°. Then angle 2 = ()"
 
 
