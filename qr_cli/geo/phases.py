@@ -19,6 +19,7 @@ class Before:
     """A phase before the unified training: `look` (patches only) or `mep`."""
 
     epochs: int
+    max_steps: int | None = None
     unit = "problems"
     best = Best("no_figure", "max")
 

@@ -92,6 +92,8 @@ class Tiny(nn.Module):
         heads: of every attention.
     """
 
+    letters: Tensor  # of each word, 0 to 25; -1: the word is no letter
+
     def __init__(
         self,
         vocabulary: Vocabulary,

@@ -109,7 +109,10 @@ def test_the_network_answers_where_the_rules_do_not_understand():
 
 
 def test_an_unsure_network_does_not_answer_beside_silent_rules():
-    text, guesses = "Fold △ABC so that it is 50°. What comes out?", [GOLD, SAME._replace(score=-0.1)]
+    text, guesses = (
+        "Fold △ABC so that it is 50°. What comes out?",
+        [GOLD, SAME._replace(score=-0.1)],
+    )
     record = answer(text, CHOICES, [*guesses, Guess("g_minus C_3 N_0", -0.1)])
     assert (record["status"], record["option"]) == ("unsolved", None)
     assert [a["option"] for a in record["alternatives"]] == ["B", "A", "D"]
