@@ -83,6 +83,21 @@ def test_compare_draws_from_the_same_noise_and_eta_0_is_the_bare_base(qr, adapte
     assert Path("none/00000-0.png").read_bytes() == bare
 
 
+def test_what_ships_draws_the_sentence_of_the_page_as_a_red_eight(qr):
+    from qr_cli.generate.judges import CnnJudge, TintJudge
+
+    sentence = "someone counted the legs of a spider and wrote the result in the colour of a "
+    code, records, _ = qr("generate", sentence + "strawberry", "--compare")
+    assert code == 0 and [record["eta"] for record in records] == [0, 1]
+    seen = torch.stack([torch.tensor(pixels(r["image"])) for r in records]).permute(0, 3, 1, 2)
+    said = list(
+        zip(
+            CnnJudge().read(seen / 255).tolist(), TintJudge().read(seen / 255).tolist(), strict=True
+        )
+    )
+    assert said[1] == (8, 0) != said[0]
+
+
 def test_a_picture_hardly_depends_on_what_it_is_drawn_beside(qr, tmp_path, adapter):
     file = tmp_path / "prompts.txt"
     file.write_text("red digit one\n\nblue digit two\n" + SPIDER + "\n", "utf-8")
