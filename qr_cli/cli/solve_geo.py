@@ -48,7 +48,7 @@ app = recipe_app(
     task="geo",
     command="qr solve-geo",
     help="Solve plane geometry: a value with its steps, or a proof that is checked.\n\n"
-    "The status says how far to trust it; what needs the diagram is not guessed.",
+    "Rules and a network answer side by side. The status says how far to trust it.",
     examples=[
         'qr solve-geo --text "In triangle ABC, AB = AC and angle A = 50°. Find angle B."',
         "qr solve-geo problems.jsonl --out answers --render html",

@@ -42,7 +42,7 @@ class Source(Section):
 class How(Section):
     """How it is solved."""
 
-    solver: Annotated[Solver, Field(description="Who solves:")] = "rules"
+    solver: Annotated[Solver, Field(description="Who solves:")] = "both"
     checkpoint: Checkpoint = "geoformer-tiny"
     select: Annotated[
         Literal["vote", "first"],

@@ -111,6 +111,7 @@ def pack(model: Tiny, card: dict[str, Any], path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}")
     save_file(state, hidden)
+    hidden.chmod(0o644)
     hidden.replace(path)
     told = {**card, "folded": model.vision, "classes": {}, "marks": 0}
     write_text(path.with_suffix(".json"), json.dumps(told, ensure_ascii=False, indent=1) + "\n")

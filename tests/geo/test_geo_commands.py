@@ -64,7 +64,7 @@ def test_fail_fast_stops_at_the_first_bad_line(capfd, monkeypatch):
         (["--text", TEXT, "--render", "html"], 2, "needs --out"),
         (["none.jsonl"], 3, "none.jsonl: no such file"),
         (["--text", "Prove that."], 3, "goal"),
-        (["--text", TEXT, "--solver", "network"], 2, "rules"),
+        (["--text", TEXT, "--solver", "nobody"], 2, "network"),
         (["--text", TEXT, "--points", "none.json"], 3, "--points: cannot read"),
     ],
 )
