@@ -31,7 +31,8 @@ def accuracy_plot(records: Sequence[Record], eta: float) -> Plot | None:
     own = [
         r
         for r in records
-        if (r["event"], r["category"]) == ("eval", None)
+        if r["event"] == "eval"
+        and r["category"] is None
         and r["eta"] == (eta if "adapter" in r["condition"] else 0.0)
     ]
     judges = list(dict.fromkeys(record["judge"] for record in own))
