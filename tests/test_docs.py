@@ -148,6 +148,7 @@ def test_fusion_methods_are_ranked_by_a_shell_pipeline(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == ["glp.npz", "bicubic.npz"]
 
 
+@pytest.mark.slow
 def test_the_dial_of_an_adapter_is_read_by_a_shell_pipeline(tmp_path: Path) -> None:
     row = {"id": "1", "category": "x", "text": "a number for the legs of a spider like snow",
            "prompt": "white digit eight", "label": {"digit": 8, "tint": "white"}}  # fmt: skip

@@ -189,6 +189,7 @@ def test_a_report_killed_half_way_is_written_again(runs, tmp_path, monkeypatch):
         evaluate(runs["sem-s0"], **where)
 
 
+@pytest.mark.slow
 def test_questions_are_asked_in_float32_whatever_the_precision_of_the_run(runs):
     asked = {"bias": "boxes", "robust": "noise:0.1"}
     plain = evaluate(runs["sem-s0"], **asked, precision="fp32")

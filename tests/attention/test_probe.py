@@ -119,7 +119,9 @@ def test_a_module_that_shows_no_gate_is_null():
 
 
 @pytest.mark.parametrize("module", ["spem", "ras", "dia"])
-@pytest.mark.parametrize("stop", [2, 3, 5])
+@pytest.mark.parametrize(
+    "stop", [2, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (3, 5))]
+)
 def test_a_run_stopped_and_resumed_equals_the_unbroken_one(module, stop, straight, tmp_path):
     """Stopped inside the first epoch, at its end, and inside the second."""
     with pytest.raises(Interrupted):

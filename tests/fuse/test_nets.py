@@ -190,7 +190,9 @@ def official_recipe(**more):
                                 "job": {"device": "cpu"}})  # fmt: skip
 
 
-@pytest.mark.parametrize("augmentor", ["official", "adversarial", "none"])
+@pytest.mark.parametrize(
+    "augmentor", [pytest.param("official", marks=pytest.mark.slow), "adversarial", "none"]
+)
 def test_both_published_stages_lower_their_losses(augmentor):
     pair = made_pair(side=80)
     block = block_of(pair)

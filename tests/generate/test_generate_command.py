@@ -236,6 +236,7 @@ def program(*words, stdin=None):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_bytes_of_one_in_the_order_of_the_lines(qr, adapter, tmp_path):
     texts = ["red digit one", "", "blue digit two", SPIDER, "green digit six"]
     stdin = "".join(json.dumps({"prompt": text}) + "\n" for text in texts)

@@ -302,7 +302,7 @@ def test_the_smoke_run_gives_the_recorded_figures(common, request):
     assert found == pytest.approx(json.loads(golden.read_text("utf-8")), rel=1e-2)
 
 
-@pytest.mark.parametrize("compat", ["fixed", "official"])
+@pytest.mark.parametrize("compat", ["fixed", pytest.param("official", marks=pytest.mark.slow)])
 def test_a_base_of_sd_1_layout_is_trained_for_and_drawn_with(
     compat, sd15, common, tmp_path, capsys
 ):
