@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from qr_cli.attention.recipe import Attention
-from qr_cli.cli.options import Call, recipe_app, typed
+from qr_cli.cli.options import Call, recipe_app
 from qr_cli.cli.output import out
 from qr_cli.cli.plan import show_plan
-from qr_cli.cli.progress import Watch, shown
-from qr_cli.engine.launch import is_child, prepare_environment, relaunch
+from qr_cli.cli.progress import shown
+from qr_cli.cli.training import train_each
 
 if TYPE_CHECKING:
     from qr_cli.engine.train import Finished
@@ -24,37 +23,7 @@ def command(call: Call[Attention]) -> None:
 
         show_plan(call, *summarize(recipe))
         return
-    if recipe.run.num_processes > 1 and not is_child():
-        relaunch(typed(), processes=recipe.run.num_processes, device=recipe.run.device)
-    prepare_environment(deterministic=recipe.run.deterministic)
-    from qr_cli.attention.task import AttentionTask
-    from qr_cli.engine.train import train
-
-    finished = []
-    for one in per_seed(recipe):
-        with Watch(out) as watch:
-            finished.append(
-                train(
-                    one,
-                    AttentionTask,  # type: ignore[arg-type]  # built from an Attention recipe
-                    watch,
-                    command=shlex.join(["qr", *typed()]),
-                    resume=call.resume,
-                    overwrite=call.overwrite,
-                )
-            )
-    _show(finished)
-
-
-def per_seed(recipe: Attention) -> list[Attention]:
-    """Return one recipe per seed of --seeds, each with a run folder of its own."""
-    if not recipe.run.seeds:
-        return [recipe]
-    name = recipe.run.name
-    return [
-        recipe.changed("run", seed=seed, seeds=(), name=name and f"{name}-s{seed}")
-        for seed in recipe.run.seeds
-    ]
+    _show(list(train_each(call, "qr_cli.attention.task:AttentionTask")))
 
 
 def _show(finished: list[Finished]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-
-from qr_cli.cli.options import Call, recipe_app, typed
+from qr_cli.cli.options import Call, recipe_app
 from qr_cli.cli.output import out
 from qr_cli.cli.plan import show_plan
-from qr_cli.cli.progress import Watch, shown
-from qr_cli.engine.launch import is_child, prepare_environment, relaunch
+from qr_cli.cli.progress import shown
+from qr_cli.cli.training import train_each
 from qr_cli.handoff.recipe import Handoff
 
 
@@ -20,23 +18,8 @@ def command(call: Call[Handoff]) -> None:
 
         show_plan(call, plan(recipe), [])
         return
-    if recipe.run.num_processes > 1 and not is_child():
-        relaunch(typed(), processes=recipe.run.num_processes, device=recipe.run.device)
-    prepare_environment(deterministic=recipe.run.deterministic)
-    from qr_cli.engine.train import train
-    from qr_cli.handoff.task import HandoffTask
-
     rows, folders = [], []
-    for one in recipe.per_seed():
-        with Watch(out) as watch:
-            finished = train(
-                one,
-                HandoffTask,  # type: ignore[arg-type]  # built from a Handoff recipe
-                watch,
-                command=shlex.join(["qr", *typed()]),
-                resume=call.resume,
-                overwrite=call.overwrite,
-            )
+    for finished in train_each(call, "qr_cli.handoff.task:HandoffTask"):
         result = finished.result
         figures = [shown(key, result.get(f"best_val_{key}")) for key in ("f1", "macro_f1", "auc")]
         rows.append([str(finished.folder), *figures, str(result.get("best_epoch", "-"))])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-
-from qr_cli.cli.options import Call, recipe_app, typed
+from qr_cli.cli.options import Call, recipe_app
 from qr_cli.cli.output import out
 from qr_cli.cli.plan import show_plan
-from qr_cli.cli.progress import Watch, shown
-from qr_cli.engine.launch import is_child, prepare_environment, relaunch
+from qr_cli.cli.progress import shown
+from qr_cli.cli.training import train_each
 from qr_cli.generate.extra import prepare
 from qr_cli.generate.recipe import SurTrain
 
@@ -24,23 +22,8 @@ def command(call: Call[SurTrain]) -> None:
 
         show_plan(call, plan(recipe), [])
         return
-    if recipe.run.num_processes > 1 and not is_child():
-        relaunch(typed(), processes=recipe.run.num_processes, device=recipe.run.device)
-    prepare_environment(deterministic=recipe.run.deterministic)
-    from qr_cli.engine.train import train
-    from qr_cli.generate.task import SurTask
-
     rows, folders = [], []
-    for one in recipe.per_seed():
-        with Watch(out) as watch:
-            finished = train(
-                one,
-                SurTask,  # type: ignore[arg-type]  # built from a SurTrain recipe
-                watch,
-                command=shlex.join(["qr", *typed()]),
-                resume=call.resume,
-                overwrite=call.overwrite,
-            )
+    for finished in train_each(call, "qr_cli.generate.task:SurTask"):
         folder, result = str(finished.folder), finished.result
         rows.append([folder, *(shown(key, result.get(f"val_{key}")) for key in FIGURES)])
         folders.append(folder)

@@ -175,6 +175,16 @@ class TrainRecipe(Recipe):
         """Return when the main phase stops: epochs, max_steps, ema, patience of its schedule."""
         return self.schedule.model_dump(include={"epochs", "max_steps", "ema", "patience"})
 
+    def per_seed(self) -> list[Self]:
+        """Return one recipe per seed of --seeds, each with a run folder of its own."""
+        if not self.run.seeds:
+            return [self]
+        name = self.run.name
+        return [
+            self.changed("run", seed=seed, seeds=(), name=name and f"{name}-s{seed}")
+            for seed in self.run.seeds
+        ]
+
 
 def _listed(values: tuple[int, ...]) -> str:
     return ",".join(map(str, values))

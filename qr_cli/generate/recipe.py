@@ -270,13 +270,3 @@ class SurTrain(TrainRecipe):
         """Return when the main phase stops; an epoch ends where it is validated."""
         steps = self.diffusion.diffusion_steps or self.schedule.steps
         return {"epochs": -(-steps // self.schedule.validate_every), "max_steps": steps}
-
-    def per_seed(self) -> list[SurTrain]:
-        """Return one recipe per seed of --seeds, each with a run folder of its own."""
-        if not self.run.seeds:
-            return [self]
-        name = self.run.name
-        return [
-            self.changed("run", seed=seed, seeds=(), name=name and f"{name}-s{seed}")
-            for seed in self.run.seeds
-        ]

@@ -271,13 +271,3 @@ class GeoTrain(TrainRecipe):
     def run_name(self) -> str:
         """Return the run folder's name: ``--name``, or the preset and the seed."""
         return self.run.name or f"{self.model.preset}-s{self.run.seed}"
-
-    def per_seed(self) -> list[GeoTrain]:
-        """Return one recipe per seed of --seeds, each with a run folder of its own."""
-        if not self.run.seeds:
-            return [self]
-        name = self.run.name
-        return [
-            self.changed("run", seed=seed, seeds=(), name=name and f"{name}-s{seed}")
-            for seed in self.run.seeds
-        ]

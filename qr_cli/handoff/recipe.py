@@ -210,13 +210,3 @@ class Handoff(TrainRecipe):
         """Return the run folder's name: ``--name``, or the system and the seed."""
         name = "".join(c if c.isalnum() or c in "._" else "-" for c in self.system).strip("-")
         return self.run.name or f"{name}-s{self.run.seed}"
-
-    def per_seed(self) -> list[Handoff]:
-        """Return one recipe per seed of --seeds, each with a run folder of its own."""
-        if not self.run.seeds:
-            return [self]
-        name = self.run.name
-        return [
-            self.changed("run", seed=seed, seeds=(), name=name and f"{name}-s{seed}")
-            for seed in self.run.seeds
-        ]

@@ -116,7 +116,7 @@ def test_several_processes_start_the_same_command_again(qr, monkeypatch):
     def relaunch(words, *, processes, device):
         raise Replaced(processes, device)
 
-    monkeypatch.setattr("qr_cli.cli.train_attention.relaunch", relaunch)
+    monkeypatch.setattr("qr_cli.cli.training.relaunch", relaunch)
     answer = qr("train", "attention", "--num-processes", "3", "--device", "cpu")
     assert "Replaced: (3, 'cpu')" in answer.err
 
