@@ -1,26 +1,22 @@
-"""The report of an evaluation: where it goes, and what may be replaced there.
+"""The report of an evaluation: where it goes, and its tables.
 
-    recipe.yaml  run.json  metrics.jsonl  plots/*.png  report.html
-
-The folder is made when the report is written, not before. Every file appears whole under its name.
+The folder is made when the report is written, not before.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from qr_cli.attention.compare_tables import report_table
 from qr_cli.attention.recipe import AttentionEval
 from qr_cli.attention.subject import short_name
-from qr_cli.engine.run import RunFolder, dump_yaml, to_json, write_text
-from qr_cli.errors import EnvironmentFault, UsageError
+from qr_cli.engine.folder import free_for_report
+from qr_cli.engine.run import dump_yaml
+from qr_cli.errors import EnvironmentFault
 
 if TYPE_CHECKING:
     from qr_cli.engine.report import Plot, Table
@@ -73,13 +69,11 @@ def report_folder(recipe: AttentionEval) -> Path | None:
         UsageError: something is in the folder of ``--out``, and --overwrite was not asked.
         EnvironmentFault: it cannot be made or written.
     """
-    if recipe.report.out is not None:
-        folder = Path(recipe.report.out)
-        _require_free(folder, overwrite=recipe.report.overwrite)
-    elif len(recipe.places) > 1 or recipe.asks:
+    folder = free_for_report(recipe.report)
+    if folder is None:
+        if len(recipe.places) < 2 and not recipe.asks:
+            return None
         folder = _own_place(recipe)
-    else:
-        return None
     shelf = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     if not shelf.is_dir() or not os.access(shelf, os.W_OK | os.X_OK):
         raise EnvironmentFault(f"the report cannot be written to {folder}", hint="--out FOLDER")
@@ -88,22 +82,19 @@ def report_folder(recipe: AttentionEval) -> Path | None:
 
 def write(folder: Path, recipe: AttentionEval, records: list[Record], plots: list[Plot]) -> Record:
     """Write recipe.yaml, metrics.jsonl, plots and report.html; return the "report" record."""
-    from qr_cli.engine.report import write_report  # imports matplotlib
+    from qr_cli.engine.evaluation import write_evaluation  # imports matplotlib
 
-    run = RunFolder(folder)
-    run.open(recipe, resume=False)
-    write_text(folder / "metrics.jsonl", "".join(to_json(r) + "\n" for r in records))
-    run.facts(task=recipe.task, runs=len(recipe.places))
-    page = write_report(
+    made = write_evaluation(
         folder,
-        title="attention: evaluation",
+        recipe,
+        records,
         lead="Last and best figures, and what was asked of "
         f"{', '.join(map(short_name, recipe.places))}.",
         figures=plots,
         tables=list(_tables(records)),
-        defaults=json.loads(AttentionEval().model_dump_json()),
+        facts={"runs": len(recipe.places)},
     )
-    return {"event": "report", "report": str(page), "plots": len(plots)}
+    return {**made, "plots": len(plots)}
 
 
 def _tables(records: list[Record]) -> Iterator[Table]:
@@ -133,32 +124,3 @@ def _own_place(recipe: AttentionEval) -> Path:
         return SHELF / f"eval-{mark}"
     first = Path(recipe.places[0])
     return first / f"eval-{mark}" if len(recipe.places) == 1 else first.parent / f"compare-{mark}"
-
-
-def _require_free(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a file, a folder of something else, and an earlier report unless `overwrite`."""
-    if folder.is_file():
-        raise UsageError(f"--out: {folder} is a file", hint="--out FOLDER")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not _is_report(folder):
-        raise UsageError(
-            f"--out: {folder} holds something else than a report", hint="--out another folder"
-        )
-    if not overwrite:
-        raise UsageError(
-            f"--out: {folder} holds an earlier report",
-            hint="--overwrite replaces it, --out FOLDER names another",
-        )
-
-
-def _is_report(folder: Path) -> bool:
-    """Tell whether a folder holds a report of ours, and no run."""
-    path = folder / "recipe.yaml"
-    if not path.is_file() or (folder / "checkpoints").exists():
-        return False
-    try:
-        recipe = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return isinstance(recipe, dict) and "target" in recipe

@@ -15,7 +15,16 @@ from qr_cli.attention.attacks import parse_attacks
 from qr_cli.attention.backbones.names import check_arch
 from qr_cli.attention.grammar import check_module
 from qr_cli.attention.srp.names import check_srp
-from qr_cli.engine.recipe import Loader, Optim, Recipe, Run, Schedule, Section, TrainRecipe
+from qr_cli.engine.recipe import (
+    Loader,
+    Optim,
+    Recipe,
+    Report,
+    Run,
+    Schedule,
+    Section,
+    TrainRecipe,
+)
 from qr_cli.errors import UsageError
 
 _STAGES = r"auto|all|last|last2|\d+(,\d+)*"
@@ -354,13 +363,12 @@ class Robust(Section):
     ] = ()
 
 
-class Report(Section):
+class ReportBeside(Report):
     """Where tables and plots go."""
 
     out: Annotated[
         str | None, Field(description="Folder of the report; default: beside the runs.")
     ] = None
-    overwrite: Annotated[bool, Field(description="Replace a report that is there.")] = False
 
 
 class AttentionEval(Recipe):
@@ -374,7 +382,7 @@ class AttentionEval(Recipe):
     bias: Bias = Bias()
     blocks: Blocks = Blocks()
     robust: Robust = Robust()
-    report: Report = Report()
+    report: ReportBeside = ReportBeside()
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

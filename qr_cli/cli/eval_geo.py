@@ -26,6 +26,9 @@ def command(call: Call[GeoEval]) -> None:
         for record in evaluate(call.recipe, status.doing):
             out.record(record)
             found.append(record)
+            if record["event"] == "report":
+                out.value(record["report"])
+                out.hint(f"open {record['report']}")
             if record["event"] == "eval":
                 out.value(str(record["acc" if record["task"] == "calculation" else "valid"]))
     for task, keys in _COLUMNS.items():
@@ -72,6 +75,7 @@ app = recipe_app(
         "qr eval geo dev.jsonl --solver gold",
         "qr eval geo synth:diagram --solver network --diagram-input on,off,shuffled",
         "qr eval geo dev.jsonl --predictions mine.jsonl --beams 1,10",
+        "qr eval geo dev.jsonl --solver both,label --by category --out report",
     ],
     writes_runs=False,
 )

@@ -1,4 +1,4 @@
-"""A folder that appears whole, or not at all.
+"""A folder that is written: whether it may be, and that it appears whole or not at all.
 
 Everything is written to a hidden sibling, flushed, and renamed; killed at any moment, there is no
 half folder under the final name.
@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
+from qr_cli.engine.recipe import Report
 from qr_cli.errors import EnvironmentFault, UsageError
 
 MANY = 64  # files
@@ -27,6 +30,43 @@ def usable(out: str | None, *, overwrite: bool) -> Path:
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise UsageError(f"--out: {folder} is not empty", hint="--overwrite, or another --out")
     return folder
+
+
+def free_for_report(report: Report) -> Path | None:
+    """Return the folder of an evaluation's report, or None where none is asked for.
+
+    Raises:
+        UsageError: a file is there, something else than a report, or an earlier report and
+            --overwrite was not asked.
+    """
+    if report.out is None:
+        return None
+    folder = Path(report.out)
+    if folder.is_file():
+        raise UsageError(f"--out: {folder} is a file", hint="--out FOLDER")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not _is_report(folder):
+            raise UsageError(
+                f"--out: {folder} holds something else than a report", hint="--out another folder"
+            )
+        if not report.overwrite:
+            raise UsageError(
+                f"--out: {folder} holds an earlier report",
+                hint="--overwrite replaces it, --out FOLDER names another",
+            )
+    return folder
+
+
+def _is_report(folder: Path) -> bool:
+    """Tell whether a folder holds a report of ours, and no run."""
+    path = folder / "recipe.yaml"
+    if not path.is_file() or (folder / "checkpoints").exists():
+        return False
+    try:
+        recipe = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(recipe, dict) and "report" in recipe
 
 
 @contextmanager

@@ -30,6 +30,13 @@ class Recipe(Section):
         return self.model_copy(update={section: old.model_copy(update=values)})
 
 
+class Report(Section):
+    """Where tables, plots and pictures of an evaluation go."""
+
+    out: Annotated[str | None, Field(description="Folder of a report; default: none.")] = None
+    overwrite: Annotated[bool, Field(description="Replace a report that is there.")] = False
+
+
 class Optim(Section):
     """How the weights are updated."""
 

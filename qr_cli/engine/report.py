@@ -7,7 +7,6 @@ and prints. A figure stands in a `<data value="...">` element that holds the ver
 
 import json
 import math
-import os
 import shlex
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from qr_cli.engine.figures import DARK, LIGHT, Theme, render
-from qr_cli.engine.run import flatten
+from qr_cli.engine.run import flatten, write_bytes
 
 Record = dict[str, Any]
 SHARES = ("top1", "top5", "accuracy")  # shown in per cent
@@ -41,6 +40,13 @@ class Plot:
     draw: Callable[[Theme], Figure]
 
 
+class Link(NamedTuple):
+    """A cell of a table that opens a file of the report's folder."""
+
+    text: str
+    href: str
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of a task: numbers stand at the right; None and not-a-number are a dash."""
@@ -48,7 +54,7 @@ class Table:
     title: str
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | int | float | None]]
+    rows: Sequence[Sequence[str | int | float | Link | None]]
 
 
 class Value(NamedTuple):
@@ -89,7 +95,7 @@ def write_report(
     (folder / "plots").mkdir(exist_ok=True)
     for plot in figures:
         picture = render(plot.draw(LIGHT), "png", title=plot.title)
-        _replace(folder / "plots" / f"{plot.name}.png", picture)
+        write_bytes(folder / "plots" / f"{plot.name}.png", picture)
     over = " · ".join(str(word) for word in ("qr", task, run.get("status")) if word)
     body = [
         f'<header><small>{_e(over)}</small><h1>{_e(title)}</h1><p class="lead">{_e(lead)}</p>',
@@ -103,19 +109,12 @@ def write_report(
         _section("Facts", _pairs(flatten(run)), run),
     ]
     page = PAGE.format(title=_e(title), style=_style(), body="\n".join(filter(None, body)))
-    _replace(folder / "report.html", page.encode())
+    write_bytes(folder / "report.html", page.encode())
     return folder / "report.html"
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one."""
-    sibling = path.with_name(f".{path.name}.{os.getpid()}")
-    sibling.write_bytes(content)
-    os.replace(sibling, path)
 
 
 def _records(text: str) -> tuple[list[Record], int]:
@@ -264,6 +263,8 @@ def _section(title: str, html: str, given: Any) -> str:
 
 def _shown(value: Any, key: str) -> str:
     """Return a value for the page: shares in per cent, other floats with four digits."""
+    if isinstance(value, Link):
+        return f'<a href="{_e(value.href)}">{_e(value.text)}</a>'
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -205,10 +205,16 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     sibling = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with sibling.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with sibling.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(sibling, path)

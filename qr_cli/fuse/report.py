@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from qr_cli.engine.figures import LIGHT, render
 from qr_cli.engine.report import Plot, Table, write_report
+from qr_cli.engine.run import write_bytes
 from qr_cli.fuse import plots
 from qr_cli.fuse.preview import Preview
 from qr_cli.fuse.recipe import Fuse
@@ -16,10 +16,7 @@ from qr_cli.fuse.task import Fusion
 
 def quicklook(fusion: Fusion, preview: Preview, path: Path) -> None:
     """Write HSI, MSI and fused image side by side."""
-    picture = render(plots.quicklook(LIGHT, preview), "png")
-    sibling = path.with_name(f".{path.name}.{os.getpid()}")
-    sibling.write_bytes(picture)
-    os.replace(sibling, path)
+    write_bytes(path, render(plots.quicklook(LIGHT, preview), "png"))
 
 
 def write(fusion: Fusion, written: Written, folder: Path) -> Path:

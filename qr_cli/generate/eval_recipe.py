@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qr_cli.engine.recipe import Recipe, Section, Seed
+from qr_cli.engine.recipe import Recipe, Report, Section, Seed
 from qr_cli.generate.sample_recipe import Eta
 
 
@@ -70,13 +70,6 @@ class EvalSampling(Section):
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"], Field(description="Arithmetic of the base:")
     ] = "fp32"
-
-
-class Report(Section):
-    """Where tables, plots and pictures go."""
-
-    out: Annotated[str | None, Field(description="Folder of a report; default: none.")] = None
-    overwrite: Annotated[bool, Field(description="Replace a report that is there.")] = False
 
 
 class GenerateEval(Recipe):

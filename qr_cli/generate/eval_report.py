@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
+from qr_cli.engine.evaluation import write_evaluation
 from qr_cli.engine.figures import LIGHT
-from qr_cli.engine.report import Plot, Table, write_report
-from qr_cli.engine.run import RunFolder, to_json, write_text
-from qr_cli.errors import UsageError
+from qr_cli.engine.report import Plot, Table
+from qr_cli.engine.run import write_text
 from qr_cli.generate import plots
 from qr_cli.generate.adapter import SURAdapter
 from qr_cli.generate.diagnose import embed
@@ -74,50 +74,28 @@ class Evaluated(NamedTuple):
     eta: float
 
 
-def report_folder(recipe: GenerateEval) -> Path:
-    """Return the folder of the report.
-
-    Raises:
-        UsageError: it holds something else, or a report and --overwrite was not asked.
-    """
-    folder = Path(str(recipe.report.out))
-    if folder.is_file():
-        raise UsageError(f"--out: {folder} is a file", hint="--out FOLDER")
-    if folder.is_dir() and any(folder.iterdir()):
-        own = (folder / "metrics.jsonl").is_file() and not (folder / "checkpoints").exists()
-        if not (own and recipe.report.overwrite):
-            raise UsageError(
-                f"--out: {folder} is not empty",
-                hint="--overwrite replaces an earlier report" if own else "--out another folder",
-            )
-    return folder
-
-
 def write(folder: Path, recipe: GenerateEval, records: list[Record], what: Evaluated) -> Record:
     """Write the report; return the "report" record."""
-    run = RunFolder(folder)
-    run.open(recipe, resume=False)
-    write_text(folder / "metrics.jsonl", "".join(to_json(r) + "\n" for r in records))
     base = {
         "base": recipe.target.base,
         "base_text_fingerprint": text_fingerprint(what.pipe.text_encoder),
         "base_unet_fingerprint": unet_fingerprint(what.pipe.unet),
     }
     digests = {name: weights_digest(adapter) for name, adapter in what.adapters.items()}
-    run.facts(task="generate", status="finished", runs=len(what.adapters), **base, adapters=digests)
-    whole = {**base, "adapters": digests, "limits": LIMITS, "records": records}
-    write_text(folder / "report.json", json.dumps(whole, indent=1) + "\n")
-    _pictures(folder, what)
-    page = write_report(
+    made = write_evaluation(
         folder,
-        title="generate: evaluation",
+        recipe,
+        records,
         lead=f"{', '.join(what.adapters)} on {recipe.target.base}, {len(what.rows)} prompts of "
         f"{recipe.question.suite}. {LIMITS}",
         figures=_plots(records, what),
-        tables=[table for event in TABLES if (table := _table(event, records)).rows],
-        defaults=json.loads(GenerateEval().model_dump_json()),
+        tables=[_table(event, records) for event in TABLES],
+        facts={"status": "finished", "runs": len(what.adapters), **base, "adapters": digests},
     )
-    return {"event": "report", "report": str(page)}
+    whole = {**base, "adapters": digests, "limits": LIMITS, "records": records}
+    write_text(folder / "report.json", json.dumps(whole, indent=1) + "\n")
+    _pictures(folder, what)
+    return made
 
 
 def _plots(records: list[Record], what: Evaluated) -> list[Plot]:

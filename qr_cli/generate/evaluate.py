@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from qr_cli.engine.accelerator import check_device
+from qr_cli.engine.folder import free_for_report
 from qr_cli.errors import UsageError
 from qr_cli.generate.adapter import SURAdapter
 from qr_cli.generate.base import base_folder, load_base, wishes
@@ -45,11 +46,7 @@ def evaluate(
     """
     ask, target = recipe.question, recipe.target
     check_device(recipe.sampling.device, recipe.sampling.precision)
-    report = None
-    if recipe.report.out is not None:
-        from qr_cli.generate.eval_report import report_folder
-
-        report = report_folder(recipe)
+    report = free_for_report(recipe.report)
     rows = load_suite(ask.suite)
     judges = make_judges(ask.judges, rows) if ask.images else {}
     clip = _clip(ask.clip)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from qr_cli.engine.figures import LIGHT, SMALL, TEXT, WIDTH, Theme, render
+from qr_cli.engine.run import write_bytes
 
 ROWS = 12  # of a grid; more are left out, and the grid says so
 _GAP, _LINE = 0.12, 0.17  # inches
@@ -86,6 +86,4 @@ def grid_of_records(records: Sequence[dict[str, Any]], folder: Path) -> Path:
 
 def write_png(path: Path, figure: Figure) -> None:
     """Write a figure; the file appears whole."""
-    sibling = path.with_name(f".{path.name}.{os.getpid()}")
-    sibling.write_bytes(render(figure, "png"))
-    os.replace(sibling, path)
+    write_bytes(path, render(figure, "png"))

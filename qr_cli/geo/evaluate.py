@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.folder import free_for_report
 from qr_cli.errors import DataError
 from qr_cli.geo import metrics
 from qr_cli.geo.examined import Examined, Look, examined
@@ -20,22 +22,59 @@ Record = dict[str, Any]
 Doing = Callable[[str, str], None]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one solver said of the problems of one task in one data set."""
+
+    data: str
+    solver: str
+    look: Look
+    task: str
+    items: Sequence[Examined]
+    parsed: Sequence[ProofProblem]
+    heard: Heard
+
+
 def evaluate(recipe: GeoEval, doing: Doing) -> Iterator[Record]:
-    """Yield one record per data set, solver, look, task, category and k, and one of statuses."""
+    """Yield one record per data set, solver, look, task, category and k, of statuses, the report.
+
+    Raises:
+        UsageError: the folder of --out is taken, or there is no such set.
+        DataError: problems or predictions cannot be used.
+        WeightsError: the network cannot be used.
+    """
+    report = free_for_report(recipe.report)
+    if report is None:
+        yield from _records(recipe, doing, [])
+        return
+    parts: list[Part] = []
+    found: list[Record] = []
+    for record in _records(recipe, doing, parts):
+        found.append(record)
+        yield record
+    from qr_cli.geo.eval_report import write  # matplotlib
+
+    doing("report", "pages of cases")
+    yield write(report, recipe, found, parts)
+
+
+def _records(recipe: GeoEval, doing: Doing, parts: list[Part]) -> Iterator[Record]:
+    """Yield the records and add what they were made from to `parts`."""
     asked = recipe.examined
     for name in asked.files:
         items = examined(name, count=asked.samples, seed=asked.seed, by=asked.by)
         solvers = ["predictions"] if asked.predictions else list(asked.solver)
         for solver in solvers:
-            looks: tuple[Look, ...] = (
-                asked.diagram_input if solver in ("network", "both") else ("off",)
-            )
-            for look in looks:
-                for task in ("calculation", "proving"):
-                    held = [item for item in items if item.problem.task == task]
-                    if held:
-                        doing(f"{Path(name).name}: {solver}", task)
-                        yield from _of_task(recipe, name, solver, look, task, held)
+            for task in ("calculation", "proving"):
+                held = [item for item in items if item.problem.task == task]
+                drawn = any(item.picture is not None for item in held)
+                sees = drawn and solver in ("network", "both")
+                looks: tuple[Look, ...] = asked.diagram_input if sees else ("off",)
+                for look in looks if held else ():
+                    doing(f"{Path(name).name}: {solver}", task)
+                    part = _heard(recipe, name, solver, look, task, held)
+                    parts.append(part)
+                    yield from _of_task(recipe, part)
 
 
 def records(recipe: GeoEval) -> list[Record]:
@@ -43,15 +82,21 @@ def records(recipe: GeoEval) -> list[Record]:
     return list(evaluate(recipe, lambda what, task: None))
 
 
-def _of_task(
+def _heard(
     recipe: GeoEval, data: str, solver: str, look: Look, task: str, items: list[Examined]
-) -> Iterator[Record]:
+) -> Part:
     asked, problems = recipe.examined, [item.problem for item in items]
     parsed = [_parsed(p) for p in problems] if task == "proving" else []
     if solver == "predictions":
         heard = Heard(_predictions(Path(asked.predictions or ""), problems))
     else:
         heard = ask(solver, task, items, parsed, asked, look)
+    return Part(data, solver, look, task, items, parsed, heard)
+
+
+def _of_task(recipe: GeoEval, part: Part) -> Iterator[Record]:
+    asked, task, items, heard = recipe.examined, part.task, part.items, part.heard
+    problems = [item.problem for item in items]
     groups = [("all", list(range(len(problems))))]
     if asked.by != "all":
         names = [
@@ -59,7 +104,7 @@ def _of_task(
             for item in items
         ]
         groups += [(g, [i for i, n in enumerate(names) if n == g]) for g in sorted(set(names))]
-    shown = look != "off" and any(item.picture is not None for item in items)
+    shown = part.look != "off" and any(item.picture is not None for item in items)
     for category, chosen in groups:
         for k in asked.beams:
             some = [problems[i] for i in chosen]
@@ -68,7 +113,7 @@ def _of_task(
                 figures = metrics.calculation(some, given, k)
                 targets = [p.program for p in some]
             else:
-                figures = metrics.proving(some, [parsed[i] for i in chosen], given, k)
+                figures = metrics.proving(some, [part.parsed[i] for i in chosen], given, k)
                 targets = [p.proof for p in some]
             if heard.confidences:
                 votes = [heard.confidences[i] for i in chosen]
@@ -76,13 +121,13 @@ def _of_task(
                 figures["vote"] = sum(right) / len(right)
                 figures["ece"] = metrics.ece([c for c, _ in votes], right)
             yield {
-                "event": "eval", "data": data, "solver": solver, "k": k, "task": task,
+                "event": "eval", "data": part.data, "solver": part.solver, "k": k, "task": task,
                 "category": category, "n": len(some), **figures,
                 "over_limit": metrics.over_limit(targets, asked.max_length),
-                "diagrams": look if shown else False, "convention": metrics.CONVENTION,
+                "diagrams": part.look if shown else False, "convention": metrics.CONVENTION,
             }  # fmt: skip
     if heard.statuses:
-        yield from _statuses(data, solver, problems, heard.candidates, heard.statuses)
+        yield from _statuses(part.data, part.solver, problems, heard.candidates, heard.statuses)
 
 
 def _parsed(problem: Problem) -> ProofProblem:

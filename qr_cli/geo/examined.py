@@ -30,11 +30,13 @@ class Examined:
         problem: the record, its numbers known.
         picture: its diagram, if there is one.
         group: what figures may be told by: its category, or the generator's family.
+        family: the generator's family, of a generated one.
     """
 
     problem: Problem
     picture: Picture | None
     group: str | None
+    family: str | None = None
 
 
 def examined(name: str, *, count: int, seed: int, by: str) -> list[Examined]:
@@ -73,7 +75,7 @@ def _generated(name: str, count: int, seed: int, by: str) -> list[Examined]:
         )
     split, kinds = SETS[name]
     return [
-        Examined(s.problem, s.image, s.family if by == "family" else s.problem.category)
+        Examined(s.problem, s.image, s.family if by == "family" else s.problem.category, s.family)
         for kind in kinds
         for s in make(count, seed, split, {kind: 1.0})
     ]

@@ -68,6 +68,7 @@ _PHRASES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"\b(?:the\s+)?(?:central|inscribed|circumference|acute|obtuse|apex|top|vertex|base|included|interior|circumferential)\s+(?:angle\s+)?(?=∠)", ""),
     (r"\b(?:angle|angle of circumference|central angle)\s+(?=∠)", ""),
     (r"\b(?:the\s+)?(?:size|degrees?|measure|value|number of degrees|length|lengths|magnitude)\s+(?:of\s+)?(?:the\s+)?(?=[∠A-Z]|arc|line|chord|segment|edge|side|diagonal)", ""),
+    (r"\bon\s+(?:the\s+)?(?:straight\s+)?line\s+(?=[A-Z]{2}(?![a-z]))", "on straight "),
     (r"\b(?:the\s+)?(?:two\s+)?(?:straight\s+lines?|line\s+segments?|line|lines|segments?|edges?|sides?|hypotenuse|legs?|diagonals?|rays?|radials?|bottom\s+edge|base|oblique side)\s+(?=[A-Z]{2}(?![a-z]))", ""),
     (rf"\b(?:the\s+)?(?:(?:two|three|four|fixed|moving)\s+)?points?\s+{_NAMES}", ""),
     (r"\brespectively\b", ""), (r"∥\s*∥", "∥"), (r"⟂\s*the\s+", "⟂ "),

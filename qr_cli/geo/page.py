@@ -74,7 +74,8 @@ def html(answer: Answer, text: str, diagram: bytes | None = None) -> str:
         data = b64encode(diagram).decode()
         figures.append(
             f'<figure><img alt="the diagram of the problem" src="data:image/png;base64,{data}">'
-            "<figcaption>the diagram that came with the problem; it was not read</figcaption></figure>"
+            f"<figcaption>the diagram that came with the problem; {_reader(record)}</figcaption>"
+            "</figure>"
         )
     if answer.picture and answer.picture.points:
         drawn = svg(answer.picture, lights)
@@ -91,6 +92,13 @@ def html(answer: Answer, text: str, diagram: bytes | None = None) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}{rules}</style>'
         f"<h1>{_e(text)}</h1>{_head(record)}"
         f'<div class="page"><div>{left}</div><div>{_steps(record)}{_below(record)}</div></div></html>\n'
+    )
+
+
+def _reader(record: Mapping[str, Any]) -> str:
+    """Tell who looked at the diagram: the network does wherever it was asked."""
+    return (
+        "the network read it, the rules did not" if record.get("checkpoint") else "it was not read"
     )
 
 

@@ -120,7 +120,7 @@ def _on(reading: Reading, found: re.Match[str], numbers: list[float]) -> bool | 
         if "extension" in found[0]:
             reading.add("beyond", p, a, b, text=found[0])
             reading.draw(a, p)
-        elif re.search(r"straight|\bline (?!segment)", found[0]):
+        elif "straight" in found[0]:
             reading.add("on line", p, a, b, text=found[0])
         else:
             reading.add("between", p, a, b, text=found[0])

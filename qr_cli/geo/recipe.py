@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qr_cli.engine.recipe import Recipe, Section, Seed
+from qr_cli.engine.recipe import Recipe, Report, Section, Seed
 
 Solver = Literal["rules", "network", "both"]
 Referee = Literal["rules", "network", "both", "gold", "label", "prior"]
@@ -157,3 +157,4 @@ class GeoEval(Recipe):
 
     task: Literal["geo"] = "geo"
     examined: Examined = Examined(files=("-",))
+    report: Report = Report()

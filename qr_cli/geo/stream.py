@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from qr_cli.engine.interrupts import interrupts
+from qr_cli.engine.run import write_bytes
 from qr_cli.errors import DataError, Interrupted, UsageError
 from qr_cli.geo import page
 from qr_cli.geo.both import Said
@@ -156,8 +157,5 @@ def write_page(recipe: GeoSolve, item: Item) -> Path | None:
         if drawn is None:
             return None
         content = drawn.encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.part")
-    hidden.write_bytes(content)
-    hidden.replace(path)
+    write_bytes(path, content)
     return path

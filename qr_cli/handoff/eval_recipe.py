@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from qr_cli.engine.recipe import Recipe, Section
+from qr_cli.engine.recipe import Recipe, Report, Section
 
 POINTS = ("default", "validated", "cost", "matched", "crossfit")
 
@@ -92,13 +92,6 @@ class Points(Section):
         if self.cost_false + self.cost_miss <= 0:
             raise ValueError("--cost-false, --cost-miss: both are 0")
         return self
-
-
-class Report(Section):
-    """Where tables and plots go."""
-
-    out: Annotated[str | None, Field(description="Folder of a report; default: none.")] = None
-    overwrite: Annotated[bool, Field(description="Replace a report that is there.")] = False
 
 
 class HandoffEval(Recipe):

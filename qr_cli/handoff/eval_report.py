@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from qr_cli.engine.report import Table, write_report
-from qr_cli.engine.run import RunFolder, to_json, write_text
-from qr_cli.errors import UsageError
+from qr_cli.engine.evaluation import write_evaluation
+from qr_cli.engine.report import Table
 from qr_cli.handoff.eval_recipe import HandoffEval
 from qr_cli.handoff.plots import threshold_plots
 
@@ -23,42 +22,26 @@ COMPARED = ("system", "baseline", "operating_point", "f1", "f1_low", "f1_high", 
 
 
 def write(
+    folder: Path,
     recipe: HandoffEval,
     records: list[Record],
     systems: dict[str, Any],
-    made: dict[Any, Any],
     labels: Sequence[np.ndarray],
 ) -> Record:
-    """Write recipe.yaml, metrics.jsonl, plots and report.html; return the "report" record.
-
-    Raises:
-        UsageError: the folder holds something already.
-    """
-    folder = Path(str(recipe.report.out))
-    if folder.exists() and any(folder.iterdir()):
-        own = (folder / "metrics.jsonl").is_file() and not (folder / "checkpoints").exists()
-        if not (own and recipe.report.overwrite):
-            raise UsageError(
-                f"--out: {folder} is not empty",
-                hint="--overwrite replaces an earlier report" if own else "--out another folder",
-            )
-    run = RunFolder(folder)
-    run.open(recipe, resume=False)
-    write_text(folder / "metrics.jsonl", "".join(to_json(r) + "\n" for r in records))
-    run.facts(task="handoff", runs=len(recipe.target.runs))
+    """Write recipe.yaml, metrics.jsonl, plots and report.html; return the "report" record."""
     name, seeds = next(iter(systems.items()))
-    tables = [
-        _table("Systems and trivial policies", "eval", COLUMNS, records),
-        _table("Paired differences", "compare", COMPARED, records),
-    ]
-    page = write_report(
+    return write_evaluation(
         folder,
-        title="handoff: evaluation",
+        recipe,
+        records,
         lead=f"{', '.join(systems)} on {len(labels)} dialogues of {recipe.data.data}.",
         figures=threshold_plots(seeds[0].odds, labels, f"{name}, {len(labels)} dialogues"),
-        tables=[table for table in tables if table.rows],
+        tables=[
+            _table("Systems and trivial policies", "eval", COLUMNS, records),
+            _table("Paired differences", "compare", COMPARED, records),
+        ],
+        facts={"runs": len(recipe.target.runs)},
     )
-    return {"event": "report", "report": str(page)}
 
 
 def _table(title: str, event: str, columns: Sequence[str], records: Sequence[Record]) -> Table:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from qr_cli.engine.folder import free_for_report
 from qr_cli.errors import DataError, UsageError, WeightsError, near
 from qr_cli.handoff.calibrate import cost_threshold, matched, sigmoid
 from qr_cli.handoff.decide import MISSING, MISSING_HINT
@@ -76,6 +77,7 @@ def evaluate(
         raise UsageError("no run is named", hint="qr eval handoff runs/handoff/NAME --data FILE")
     if recipe.data.data is None:
         raise UsageError("--data: no dialogues are named", hint="--data dev.jsonl")
+    report = free_for_report(recipe.report)
     dialogues, dropped = _read(recipe)
     labels = [_labels(d) for d in dialogues]
     if recipe.target.calibrate:
@@ -121,10 +123,10 @@ def evaluate(
     for record in _comparisons(recipe, systems, made, labels):
         records.append(record)
         yield record
-    if recipe.report.out is not None:
+    if report is not None:
         from qr_cli.handoff.eval_report import write
 
-        yield write(recipe, records, systems, made, labels)
+        yield write(report, recipe, records, systems, labels)
 
 
 def _scores(model: Model, dialogues: Sequence[Dialogue]) -> Sequence[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from qr_cli.engine import reliability
 from qr_cli.engine.figures import End, Theme, label_ends, new_figure
 from qr_cli.engine.report import Plot
 from qr_cli.handoff.calibrate import fit, sigmoid
@@ -22,7 +23,7 @@ Record = dict[str, Any]
 LOSSES = (("loss_main", "labels"), ("loss_senti", "sentiment"), ("loss_score", "satisfaction"),
           ("loss_cost", "labour cost"))  # fmt: skip
 FIGURES = (("val_auc", "AUC"), ("val_macro_f1", "Macro-F1"), ("val_f1", "F1"), ("val_gt1", "GT-I"))
-SWEEP, BINS = 41, 15
+SWEEP = 41
 
 
 def training_plots(
@@ -55,7 +56,10 @@ def threshold_plots(
     if not len(flat) or len(set(label >= 0.5)) < 2:
         return []
     fitted = fit("platt", flat, label)
-    before, after = _reliability(sigmoid(flat), label), _reliability(fitted(flat), label)
+    shares = [
+        reliability.curve(name, values, label >= 0.5)
+        for name, values in (("Platt", fitted(flat)), ("raw", sigmoid(flat)))
+    ]
     grid = np.linspace(0.02, 0.98, SWEEP)
     p = [sigmoid(d) for d in odds]
     found = [evaluate(list(labels), [x >= t for x in p]) for t in grid]
@@ -71,7 +75,7 @@ def threshold_plots(
             "reliability", "How often it is right when it says p",
             f"{where.capitalize()}; share of transfers in bins of p, before and after Platt scaling"
             " fitted on these very dialogues.",
-            partial(_diagonal, before, after),
+            partial(reliability.draw, shares, "share of transfers"),
         ),
         Plot(
             "thresholds", "GT rises where recall falls",
@@ -101,14 +105,6 @@ def _costs(
     return [*found, ("never", ratios * gold.sum() / dialogues)]
 
 
-def _reliability(p: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    place = np.minimum((p * BINS).astype(int), BINS - 1)
-    count = np.bincount(place, minlength=BINS)
-    keep = count >= 5
-    mean = np.bincount(place, p, minlength=BINS)[keep] / count[keep]
-    return mean, np.bincount(place, label >= 0.5, minlength=BINS)[keep] / count[keep]
-
-
 def _lines(
     x: np.ndarray, lines: Sequence[tuple[str, np.ndarray]], theme: Theme, *, log: bool = False
 ) -> Figure:
@@ -126,22 +122,6 @@ def _lines(
         axes.set_xlabel("epoch" if x[-1] > 1 else "threshold")
     if not log and x[-1] > 1:
         axes.set_xticks(x if len(x) < 12 else x[:: len(x) // 6])
-    label_ends(axes, ends)
-    return figure
-
-
-def _diagonal(before: Any, after: Any, theme: Theme) -> Figure:
-    figure, (axes,) = new_figure(theme)
-    axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=":")
-    ends = []
-    for (x, y), name, color in (
-        (before, "raw", theme.colors[1]),
-        (after, "Platt", theme.colors[0]),
-    ):
-        axes.plot(x, y, color=color, linewidth=2, marker="o", markersize=4)
-        if len(x):
-            ends.append(End(x[-1], y[-1], name, color))
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="p", ylabel="share of transfers")
     label_ends(axes, ends)
     return figure
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.run import write_bytes
 from qr_cli.errors import DataError, EnvironmentFault, UsageError
 from qr_cli.handoff.ask import opened, policy_of
 from qr_cli.handoff.ask_recipe import Ask
@@ -180,12 +180,7 @@ def _render(drawn: Trace, kind: str) -> bytes:
 
 def _write(file: Path, content: bytes) -> None:
     """Write a file that appears whole."""
-    hidden = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        hidden.write_bytes(content)
-        os.replace(hidden, file)
+        write_bytes(file, content)
     except OSError as error:
         raise EnvironmentFault(f"cannot write {file}: {error.strerror}") from error
-    finally:
-        hidden.unlink(missing_ok=True)

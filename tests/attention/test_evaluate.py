@@ -180,7 +180,7 @@ def test_a_report_killed_half_way_is_written_again(runs, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("qr_cli.engine.report.write_report", dies)
+        patch.setattr("qr_cli.engine.evaluation.write_report", dies)
         with pytest.raises(KeyboardInterrupt):
             evaluate(runs["sem-s0"], **where)
     left = {path.name for path in (tmp_path / "report").iterdir()}

@@ -89,7 +89,7 @@ def test_a_report_holds_figures_pictures_and_what_they_do_not_show(qr, adapters,
     assert (folder / "grid.png").is_file()
     assert len(list((folder / "images").glob("*.png"))) == 12 * 6
     code, _, said = qr(*words, "--out", "report")
-    assert code == 2 and "--overwrite replaces an earlier report" in said
+    assert code == 2 and "--overwrite replaces it" in said
 
 
 def test_pictures_of_all_conditions_start_from_the_same_noise(monkeypatch):

@@ -72,7 +72,7 @@ ROWS = [
     Row("eval generate --clip @/empty", 4, "holds no CLIPModel: no readable config.json"),
     Row("eval generate --seeds 1,1", 2, "--seeds: must differ, got 1,1"),
     Row(f"{EVAL} --out @/empty.txt", 2, "is a file", "--out FOLDER"),
-    Row(f"{EVAL} --out @", 2, "is not empty", "--out another folder"),
+    Row(f"{EVAL} --out @", 2, "something else than a report", "--out another folder"),
     # the base anew
     Row("data tiny-sd build", 2, "no place to write to", "--out DIR"),
     Row("data tiny-sd build --out @", 2, "is not empty", "--overwrite"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -168,6 +169,42 @@ def test_gold_against_gold(capfd):
     assert {r["category"] for r in evals} == {"all", "angle", "parallel"}
     assert all(r["acc"] == 1 for r in evals if r["task"] == "calculation")
     assert all(r["exact"] == r["set"] == 1 for r in evals if r["task"] == "proving")
+
+
+def test_a_report_holds_tables_plots_and_pages_of_cases(capfd, tmp_path):
+    dev()
+    words = ["eval", "geo", "dev.jsonl", "synth:diagram", "--samples", "12", "--beams", "1"]
+    words += ["--solver", "rules,network", "--diagram-input", "on,off", "--out", "report"]
+    code, records, _ = call(capfd, *words)
+    assert code == 0
+    assert records[-1]["event"] == "report" and records[-1]["cases"] > 5
+    looks = [r["diagrams"] for r in records if r.get("solver") == "network"]
+    assert looks == [False, False, "on", False]  # a file without diagrams is asked once
+    folder = tmp_path / "report"
+    page = (folder / "report.html").read_text("utf-8")
+    for word in ("Calculation", "Proving", "Statuses", "Readings of diagrams", "Cases"):
+        assert f"<h2>{word}</h2>" in page
+    for name in ("lengths", "verdicts"):
+        assert (folder / "plots" / f"{name}.png").stat().st_size > 5000
+    links = re.findall(r'href="(cases/\d+\.html)"', page)
+    assert len(links) == records[-1]["cases"] and all((folder / link).is_file() for link in links)
+    assert "the network read it" in "".join((folder / link).read_text("utf-8") for link in links)
+    assert call(capfd, *words)[0] == 2  # an earlier report is replaced when asked
+    assert call(capfd, *words, "--overwrite")[0] == 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").touch()
+    assert call(capfd, *words[:-1], "other", "--overwrite")[0] == 2
+
+
+def test_a_point_on_a_line_may_lie_beyond_its_ends(capfd):
+    """On a side it is between the ends; a line goes on, and two options fit."""
+    words = ["--choices", "11;12;22;34"]
+    side = "In triangle TML, point V is on side ML, ML = 17 and LV = 5. Find MV."
+    _, (record,), _ = call(capfd, "solve-geo", "--text", side, *words)
+    assert (record["status"], record["value"]) == ("verified", 12)
+    line = side.replace("side ML", "line ML")
+    _, (record,), _ = call(capfd, "solve-geo", "--text", line, *words)
+    assert (record["status"], record["value"]) == ("ambiguous", None)
 
 
 def test_predictions_of_ones_own_are_scored(capfd):
