@@ -39,8 +39,8 @@ def from_arguments(texts: tuple[str, ...]) -> Iterator[Prompt]:
         yield _checked(Prompt(number, str(number), text))
 
 
-def from_file(source: str) -> Iterator[Prompt]:
-    """Yield the prompts of a file, or of stdin for "-", as its lines arrive.
+def from_file(source: str, flag: str = "--prompts") -> Iterator[Prompt]:
+    """Yield the prompts of a file that `flag` names, or of stdin for "-", as its lines arrive.
 
     Raises:
         DataError: there is no such file.
@@ -53,7 +53,7 @@ def from_file(source: str) -> Iterator[Prompt]:
         file = path.open("rb")
     except OSError as error:
         raise DataError(
-            f"--prompts: {path} cannot be read: {error.strerror}", hint="--prompts FILE, or -"
+            f"{flag}: {path} cannot be read: {error.strerror}", hint=f"{flag} FILE"
         ) from error
     with file:
         yield from _from_lines(file, as_json=path.suffix in (".jsonl", ".json"), name=str(path))

@@ -27,6 +27,9 @@ class Data(Section):
         int, Field(ge=8, description="Side of a picture in pixels, after the crop.")
     ] = 512
     flip: Annotated[bool, Field(description="Mirror half of the pictures.")] = False
+    validation_prompts: Annotated[
+        str | None, Field(description="Draw the prompts of this file at each validation.")
+    ] = None
     cache: Annotated[
         str | None, Field(description="Folder of embeddings and latents; default: of the user.")
     ] = None

@@ -35,6 +35,7 @@ from qr_cli.generate.folder import save_adapter
 from qr_cli.generate.parts import check_heads, load_parts, stored_unet_fingerprint
 from qr_cli.generate.recipe import SurTrain
 from qr_cli.generate.rows import read_rows
+from qr_cli.generate.sketches import Sketches, place_of
 from qr_cli.generate.student import Answer, Student
 from qr_cli.generate.surd import Row
 
@@ -62,6 +63,8 @@ class SurTask:
     name = "sur-adapter"
     unit = "samples"
     denoiser: Denoiser | None = None
+    sketches: Sketches | None = None
+    place: RunFolder | None = None  # where the phase that runs records
     aligned: RunFolder | None = None  # where the align phase records, if it is not the main one
 
     def __init__(self, recipe: SurTrain) -> None:
@@ -81,6 +84,9 @@ class SurTask:
         with PartialState().main_process_first():
             self._prepare(train, val)
         self.data_sha256 = digest(train)
+        asked = recipe.data.validation_prompts
+        if asked is not None and PartialState().is_main_process:
+            self.sketches = Sketches(recipe.model.base, asked, self.device)
 
     # the loop's ----------------------------------------------------------------------------
 
@@ -88,8 +94,9 @@ class SurTask:
         """Align first, where the main phase is that of diffusion; then load what it needs."""
         recipe = self.recipe
         if recipe.diffusion.diffusion_steps and recipe.schedule.steps:
-            self.aligned = run.inner(AlignPhase.name)
+            self.place = self.aligned = run.inner(AlignPhase.name)
             yield AlignPhase(self)
+        self.place = run
         if recipe.needs_pictures:
             with PartialState().main_process_first():
                 self.denoiser = self._denoiser()
@@ -171,6 +178,8 @@ class SurTask:
     def evaluate(self, models: Models, accelerator: Accelerator) -> Iterator[Record]:
         """Yield how well narratives find their keywords: rows that were held out."""
         student: Any = models["main"]
+        if self.sketches is not None and self.place is not None:
+            self.sketches.write(student.adapter, place_of(self.place, self.recipe))
         if self.held is None:
             yield {self.best.metric: math.nan}
             return

@@ -42,6 +42,27 @@ def records(folder, phase=None):
     return [json.loads(line) for line in lines]
 
 
+def test_prompts_are_drawn_at_each_validation(common, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "the number of legs of a spider", "steps": 2}\n')
+    given = {**FIXED, **common, "name": "run", "validation_prompts": str(file)}
+    run = qr_cli.run("train", "sur-adapter", **given)
+    made = sorted(path.name for path in (run.folder / "validation").iterdir())
+    assert made == [
+        "align-000005.png", "align-000008.png", "diffusion-000005.png", "diffusion-000007.png",
+    ]  # fmt: skip
+    plain = qr_cli.run("train", "sur-adapter", **{**FIXED, **common, "name": "plain"})
+    same = [find_adapter(str(r.folder)).state_dict() for r in (run, plain)]
+    assert all(torch.equal(same[0][k], same[1][k]) for k in same[0])  # looking changes nothing
+    file.write_text('{"prompt": 3}\n')
+    with pytest.raises(DataError):
+        qr_cli.run("train", "sur-adapter", **{**given, "name": "bad"})
+    with pytest.raises(DataError, match="--validation-prompts: none.txt cannot be read"):
+        qr_cli.run(
+            "train", "sur-adapter", **{**given, "name": "bad", "validation_prompts": "none.txt"}
+        )
+
+
 # recipe ------------------------------------------------------------------------------------
 
 
