@@ -364,7 +364,7 @@ class Robust(Section):
 
 
 class ReportBeside(Report):
-    """Where tables and plots go."""
+    """Where the report goes."""
 
     out: Annotated[
         str | None, Field(description="Folder of the report; default: beside the runs.")

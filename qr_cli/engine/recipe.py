@@ -31,7 +31,7 @@ class Recipe(Section):
 
 
 class Report(Section):
-    """Where tables, plots and pictures of an evaluation go."""
+    """Where the report goes."""
 
     out: Annotated[str | None, Field(description="Folder of a report; default: none.")] = None
     overwrite: Annotated[bool, Field(description="Replace a report that is there.")] = False
