@@ -61,20 +61,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=12_000)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--rows", default=",".join(ROWS), help="some of: %(default)s")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     table = asked.out / "geo_ablation.jsonl"
     done = [json.loads(line) for line in table.read_text().splitlines()] if table.exists() else []
     seeds = [int(s) for s in asked.seeds.split(",")]
+    names = asked.rows.split(",")
     for seed in seeds:
-        for name in ROWS:
+        for name in names:
             if not any(d["row"] == name and d["seed"] == seed for d in done):
                 done.append(row(name, seed, asked.samples, asked.out))
                 with table.open("a") as file:
                     file.write(json.dumps(done[-1]) + "\n")
     keys = [k for k in done[0] if k not in ("row", "seed", "samples")]
     print(f"{'':<22}" + "".join(f"{k:>22}" for k in keys))
-    for name in ROWS:
+    for name in names:
         cells = []
         for key in keys:
             own = {d["seed"]: d.get(key) for d in done if d["row"] == name}
