@@ -104,6 +104,67 @@ def test_a_pickle_allocates_no_more_than_it_holds(program, tmp_path):
     assert peak < 2**20
 
 
+def doubled(levels, kind):
+    """Return a small pickle that stands for 2 ** levels values."""
+    value = kind(["x"])
+    for _ in range(levels):
+        value = kind([value, value])
+    return value
+
+
+def deep_tuple_as_key(levels=10**6):
+    """A key whose hash would recurse through C a million times."""
+    return b"\x80\x02}" + b")" + b"\x85" * levels + b"K\x01s."
+
+
+def array_with(state):
+    """An array whose state is whatever the file says, built by hand as numpy does."""
+    kind = b"cnumpy\ndtype\nX\x02\x00\x00\x00%s\x85R" % state["code"]
+    data = b"C" + bytes([len(state["data"])]) + state["data"]
+    return (
+        b"\x80\x03cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+        b"(K\x01" + pickle.dumps(state["shape"], 2)[2:-1] + kind + b"\x89" + data + b"tb."
+    )
+
+
+BOMBS = {
+    "lists in lists": doubled(40, list),
+    "tuples in tuples": doubled(40, tuple),
+    "a key of tuples": {doubled(8, tuple): 1},
+    "a set of tuples": {doubled(8, tuple)},
+    "a deep key": deep_tuple_as_key(),
+    "a number of 40,000 bits": 2**40_000,
+    "half a character": b"\x80\x02X\x03\x00\x00\x00\xed\xa0\x80.",
+    "an array of objects": array_with({"code": b"O8", "shape": (1,), "data": b"x" * 8}),
+    "an array too large": array_with({"code": b"i8", "shape": (2**40,), "data": b"x" * 8}),
+    "an array of less than nothing": array_with(
+        {"code": b"i1", "shape": (-4, -2), "data": b"x" * 8}
+    ),
+    "an array in itself": b"\x80\x02]q\x00h\x00a.",
+    "an array without state": b"\x80\x02cnumpy\nndarray\n)R.",
+    "text that is no character": array_with({"code": b"U1", "shape": (1,), "data": b"\xff" * 4}),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_would_take_for_ever_or_crash_is_refused(name, tmp_path):
+    with pytest.raises(DataError):
+        load_pickle(written(tmp_path, BOMBS[name]))
+
+
+def test_an_array_by_hand_reads_back(tmp_path):
+    made = array_with({"code": b"i2", "shape": (2, 2), "data": bytes(range(8))})
+    read = load_pickle(written(tmp_path, made))
+    assert read.tolist() == [[256, 770], [1284, 1798]]
+    read[0, 0] = 1  # its own memory, not the file's
+
+
+def test_one_object_in_two_places_is_read_once(tmp_path):
+    row = [1, 2]
+    read = load_pickle(written(tmp_path, [row, row, np.arange(2)]))
+    assert read[0] is read[1]
+
+
 def test_the_message_names_the_global_and_where_it_stands(tmp_path):
     with pytest.raises(DataError, match=r"refuses to load posix.system \(offset \d+\); not a UniG"):
         load_pickle(written(tmp_path, HOSTILE["system"]), kind="UniGeo")

@@ -15,7 +15,7 @@ from qr_cli.errors import DataError, UsageError
 from qr_cli.handoff.convert import convert, stats
 from qr_cli.handoff.mhch import fold_of, read_jsonl, to_json, write_jsonl
 from qr_cli.handoff.readers import READERS
-from qr_cli.handoff.readers.pickles import load_pickles, read_vocabulary
+from qr_cli.handoff.readers.pickles import load, read_vocabulary
 from qr_cli.handoff.tokens import Encoder, Vocabulary, characters, choose, english, jieba_words
 
 
@@ -208,7 +208,7 @@ def test_a_hostile_pickle_runs_nothing_and_is_refused(name, tmp_path):
     path = tmp_path / "bad.pkl"
     path.write_bytes(hostile()[name])
     with pytest.raises(DataError):
-        load_pickles(path, 8)
+        load(path)
     with pytest.raises(DataError):
         convert(str(path), str(tmp_path / "out.jsonl"))
     assert not (tmp_path / "pwned").exists() and not (tmp_path / "out.jsonl").exists()

@@ -1,183 +1,34 @@
-"""Pickled corpora (RSSN, CEM, DAMI) and vocabularies, through a reader that runs nothing.
+"""Pickled corpora (RSSN, CEM, DAMI) and vocabularies, through the reader that runs nothing.
 
-A pickle is a program; this one may name four things of NumPy and one of Python, and in a vocabulary
-one class. None of them is used: each name stands for a shell of ours that keeps what it is given,
-because NumPy itself crashes on states that were tampered with. Arrays are then made from checked
-shells. Anything else ends the reading.
-
-    mhch  token ids, lengths, dialogue lengths, session ids, roles (1 customer), handoff, sentiment,
-          satisfaction
-    dami  token ids, roles (0 customer!), tf, part of speech, sentiment, lengths, dialogue lengths,
-          labels
+mhch  token ids, lengths, dialogue lengths, session ids, roles (1 customer), handoff, sentiment,
+satisfaction
+dami  token ids, roles (0 customer!), tf, part of speech, sentiment, lengths, dialogue lengths,
+labels
 """
 
 from __future__ import annotations
 
-import io
-import math
-import re
-import struct
 from pathlib import Path
-from pickle import BUILD, BYTEARRAY8, UnpicklingError, _Unpickler
 from typing import Any
 
 import numpy as np
 
+from qr_cli.engine.damage import damaged
+from qr_cli.engine.unpickle import Shell, load_pickles
 from qr_cli.errors import DataError
 from qr_cli.handoff.mhch import AGENT, CUSTOMER, Dialogue, Utterance
 
-LIMIT = 2 * 2**30  # bytes of a file
-OBJECTS, TF_TURNS, DAMI_TOKENS, DEPTH = 8, 30, 50, 12
-_KIND = re.compile(r"[iufb]\d{1,2}")
-_HINT = "only arrays, lists, text and numbers are read; nothing was run"
-_FAULTS = (
-    UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
-    ImportError, OverflowError, MemoryError, RecursionError, struct.error, AssertionError,
-    SystemError, NotImplementedError, re.error,
-)  # fmt: skip  # what a damaged pickle raises
+OBJECTS, TF_TURNS, DAMI_TOKENS = 8, 30, 50
+VOCABULARY = {"vocab.Vocab": Shell}
 
 
-class _Dtype:
-    """Stands for ``numpy.dtype``."""
-
-    def __init__(self, code: Any = "", *rest: Any) -> None:
-        self.code, self.order = str(code), "|"
-
-    def __setstate__(self, state: Any) -> None:
-        self.order = str(state[1])
-
-
-class _Array:
-    """Stands for ``numpy.ndarray``: its state, not yet believed."""
-
-    state: Any = None
-
-    def __init__(self, *rest: Any) -> None: ...
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def array(self, path: Path) -> np.ndarray:
-        """Return the array, if it is one of numbers.
-
-        Raises:
-            DataError: it is not.
-        """
-        _, shape, kind, fortran, data = self.state
-        if not isinstance(kind, _Dtype) or not _KIND.fullmatch(kind.code):
-            code = kind.code if isinstance(kind, _Dtype) else type(kind).__name__
-            raise DataError(f"{path} holds an array of {code!r:.20}, which is not read", hint=_HINT)
-        data = data.encode("latin1") if isinstance(data, str) else data
-        dtype = np.dtype(("<" if kind.order not in "<>" else kind.order) + kind.code)
-        size = math.prod(shape) * dtype.itemsize
-        if not isinstance(data, bytes) or size != len(data) or any(n < 0 for n in shape):
-            raise DataError(f"{path} holds an array whose size is not that of its shape {shape}")
-        found = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-        return found.astype(dtype.newbyteorder("="))
-
-
-def _reconstruct(*rest: Any) -> _Array:
-    return _Array()
-
-
-class Shell:
-    """What a pickled vocabulary becomes: its attributes, and none of its code."""
-
-    def __setstate__(self, state: Any) -> None:
-        if isinstance(state, dict):
-            self.__dict__.update({k: v for k, v in state.items() if isinstance(k, str)})
-
-
-def _encode(text: str, *rest: Any) -> bytes:
-    """Stand for ``_codecs.encode``, with which Python 3 writes bytes in the old protocol."""
-    return text.encode("latin1")
-
-
-ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _encode,
-}
-
-
-_Base: Any = _Unpickler  # Python's own, in Python: its steps can be replaced
-
-
-class Reader(_Base):
-    """The whitelisting unpickler. `vocabulary` also allows the class of a vocabulary."""
-
-    dispatch: dict[int, Any] = dict(_Base.dispatch)
-
-    def __init__(self, file: Any, *, vocabulary: bool = False) -> None:
-        super().__init__(file, encoding="latin1")
-        self._vocabulary = vocabulary
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return one of our shells, or refuse."""
-        if self._vocabulary and (module, name) == ("vocab", "Vocab"):
-            return Shell
-        if (module, name) not in ALLOWED:
-            raise DataError(f"the pickle names {module}.{name}, which is not read", hint=_HINT)
-        return ALLOWED[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        """Refuse."""
-        raise DataError(f"the pickle names the persistent object {pid!r:.40}", hint=_HINT)
-
-    def get_extension(self, code: int) -> Any:
-        """Refuse: an extension code is a name from elsewhere."""
-        raise DataError(f"the pickle uses the extension code {code}", hint=_HINT)
-
-    def build(self) -> None:
-        """Give a state to a shell, and to nothing else."""
-        if not isinstance(self.stack[-2], _Array | _Dtype | Shell):
-            raise DataError("the pickle sets the state of something that has none", hint=_HINT)
-        self.load_build()
-
-    dispatch[BUILD[0]] = build
-
-    def bytearray8(self) -> None:
-        """Refuse: the size it names is allocated before anything is read."""
-        raise DataError("the pickle holds a bytearray", hint=_HINT)
-
-    dispatch[BYTEARRAY8[0]] = bytearray8
-
-
-def load_pickles(path: Path, count: int | None, *, vocabulary: bool = False) -> list[Any]:
-    """Return the objects of a file of successive pickles.
-
-    Args:
-        path: the file.
-        count: how many there must be; None: one.
-        vocabulary: whether a vocabulary is expected.
+def load(path: Path) -> list[Any]:
+    """Return the eight objects of a corpus.
 
     Raises:
-        DataError: it names something that is not read, is damaged, or holds other kinds of values.
+        DataError: the file is damaged, or holds something else.
     """
-    try:
-        size = path.stat().st_size
-        if size > LIMIT:
-            raise DataError(f"{path} has {size:,} bytes; at most {LIMIT:,} are read")
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    file, found = io.BytesIO(content), []
-    try:
-        for _ in range(count or 1):
-            found.append(Reader(file, vocabulary=vocabulary).load())
-    except DataError:
-        raise
-    except _FAULTS as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path} is no whole pickle: {reason}") from error
-    try:
-        return [_plain(value, path, DEPTH) for value in found]
-    except _FAULTS as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} holds a damaged array: {error}") from error
+    return load_pickles(path, OBJECTS, kind="handoff", encoding="latin1")
 
 
 def sniff(path: Path) -> str:
@@ -186,7 +37,9 @@ def sniff(path: Path) -> str:
     Raises:
         DataError: it is neither.
     """
-    objects = load_pickles(path, OBJECTS)
+    objects = load(path)
+    if not isinstance(objects[3], list | tuple):
+        raise DataError(f"{path} holds a {type(objects[3]).__name__} where a list belongs")
     if len(objects[3]) and all(isinstance(name, str) for name in objects[3]):
         return "mhch"
     if isinstance(objects[2], np.ndarray) and objects[2].ndim == 3 and objects[2].dtype.kind == "f":
@@ -200,7 +53,12 @@ def read_mhch(path: Path) -> list[Dialogue]:
     Raises:
         DataError: the file is damaged or of another kind.
     """
-    ids, lengths, _, names, roles, handoff, sentiment, satisfaction = load_pickles(path, OBJECTS)
+    with damaged(path):
+        return _mhch(path)
+
+
+def _mhch(path: Path) -> list[Dialogue]:
+    ids, lengths, _, names, roles, handoff, sentiment, satisfaction = load(path)
     _same_length(path, ids, lengths, names, roles, handoff, sentiment, satisfaction)
     dialogues = []
     for i, name in enumerate(names):
@@ -224,7 +82,12 @@ def read_dami(path: Path) -> list[Dialogue]:
     Raises:
         DataError: the file is damaged or of another kind.
     """
-    ids, roles, tf, pos, _, lengths, _, labels = load_pickles(path, OBJECTS)
+    with damaged(path):
+        return _dami(path)
+
+
+def _dami(path: Path) -> list[Dialogue]:
+    ids, roles, tf, pos, _, lengths, _, labels = load(path)
     _same_length(path, ids, roles, tf, pos, lengths, labels)
     dialogues = []
     for i in range(len(ids)):
@@ -253,36 +116,16 @@ def read_vocabulary(path: Path) -> tuple[list[Any], np.ndarray]:
     Raises:
         DataError: the file is damaged or of another kind.
     """
-    (found,) = load_pickles(path, None, vocabulary=True)
+    (found,) = load_pickles(path, 1, kind="vocabulary", encoding="latin1", shells=VOCABULARY)
     tokens, vectors = getattr(found, "id2token", None), getattr(found, "embeddings", None)
     if not isinstance(tokens, dict | list) or not isinstance(vectors, np.ndarray):
         raise DataError(f"{path} holds no vocabulary (id2token and embeddings)")
     if vectors.ndim != 2 or len(vectors) != len(tokens):
         raise DataError(f"{path}: {len(tokens)} tokens but vectors of shape {vectors.shape}")
     try:
-        ordered = [tokens[i] for i in range(len(tokens))]
+        return [tokens[i] for i in range(len(tokens))], vectors
     except (KeyError, IndexError) as error:
         raise DataError(f"{path}: id {error} has no token") from error
-    return ordered, vectors
-
-
-def _plain(value: Any, path: Path, depth: int) -> Any:
-    """Return a value with arrays in the places of their shells; other kinds are refused."""
-    if not depth:
-        raise DataError(f"{path} is nested too deeply, or in itself")
-    if isinstance(value, _Array):
-        return value.array(path)
-    if isinstance(value, str | int | float | type(None)):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(item, path, depth - 1) for item in value]
-    if isinstance(value, dict):
-        return {k: _plain(v, path, depth - 1) for k, v in value.items() if isinstance(k, str | int)}
-    if isinstance(value, Shell):
-        for name, item in list(vars(value).items()):
-            setattr(value, name, _plain(item, path, depth - 1))
-        return value
-    raise DataError(f"{path} holds a {type(value).__name__}, which is not read", hint=_HINT)
 
 
 def _same_length(path: Path, *columns: Any) -> None:
