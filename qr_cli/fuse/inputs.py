@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError, UsageError
 from qr_cli.fuse import known
 from qr_cli.fuse.formats import enmap, geotiff, prisma
@@ -43,7 +44,8 @@ def open_pair(recipe: Fuse) -> tuple[Raster, Raster]:
         ),
     )
     if pair.msi == "same":
-        msi = prisma.open_pan(Path(pair.hsi))
+        with damaged(pair.hsi):
+            msi = prisma.open_pan(Path(pair.hsi))
     else:
         how = Reading(pair.msi_key, pair.shape, pair.msi_scale, pair.msi_offset, pair.msi_nodata)
         msi = open_raster(pair.msi, how)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qr_cli.engine.arrays import load_npy
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError, UsageError
 from qr_cli.fuse import sensors
 from qr_cli.fuse.formats.mat import read_arrays
@@ -113,13 +115,11 @@ def numbers(path: Path, flag: str) -> Array:
         raise DataError(f"{flag}: no such file: {path}")
     if suffix not in (".csv", ".txt", ".npy", ".mat"):
         raise UsageError(f"{flag}: cannot read {path}", hint="a .csv, .npy or .mat file")
-    try:
+    with damaged(f"{flag}: {path}"):
         if suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), np.float64)
+            return np.asarray(load_npy(path), np.float64)
         if suffix in (".csv", ".txt"):
             return np.loadtxt(path, delimiter=",", ndmin=2)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{flag}: {path} cannot be read: {error}") from error
     tables = {k: v for k, v in read_arrays(path).items() if v.ndim == 2 and min(v.shape) > 1}
     if "R" not in tables and len(tables) != 1:
         raise DataError(f"{flag}: {path} holds no table R; it holds {', '.join(tables) or 'none'}")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError
 
 Window = tuple[int, int, int, int]  # first row, end row, first column, end column
@@ -63,7 +64,8 @@ class Raster:
     def read(self, window: Window | None = None) -> Array:
         """Return physical values of a window, NaN where there is no data."""
         where = window or (0, self.shape[0], 0, self.shape[1])
-        raw = self.window(where)
+        with damaged(self.path):
+            raw = self.window(where)
         if self.picked is not None:
             raw = raw[..., self.picked]
         values: Array = raw.astype(np.float64 if self.small else np.float32)

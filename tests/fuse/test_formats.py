@@ -73,7 +73,7 @@ def test_matlab_files_are_told_by_their_first_bytes(tmp_path):
         open_raster(str(tmp_path / "text.mat"))
     held = (tmp_path / "five.mat").read_bytes()
     (tmp_path / "cut.mat").write_bytes(held[: len(held) // 2])
-    with pytest.raises(DataError, match="damaged|holds no cube"):
+    with pytest.raises(DataError, match="cannot be read|holds no cube"):
         open_raster(str(tmp_path / "cut.mat"))
 
 

@@ -38,7 +38,8 @@ def open_tiff(path: Path) -> Raster:
     """
     rasterio = _rasterio()
     with _faults(path), _quiet(rasterio):
-        file = rasterio.open(path)
+        file = rasterio.open(path, driver=_driver(path))
+    _check_size(file, path)
     if np.dtype(file.dtypes[0]).kind == "c":
         raise DataError(f"{path} holds complex numbers; an image is real")
     notes: list[str] = []
@@ -66,6 +67,43 @@ def open_tiff(path: Path) -> Raster:
         float(offsets[0]) if (offsets == offsets[0]).all() else offsets,
         notes=notes,
     )  # fmt: skip
+
+
+DRIVERS = {  # by suffix: GDAL tries every other one on any file, and some open the network
+    ".jp2": "JP2OpenJPEG",
+    ".vrt": "VRT",
+    ".img": "HFA",
+}
+ELSEWHERE = re.compile(
+    rb"/vsi(?!mem|zip|tar|gzip)|://|<PixelFunctionLanguage>|<SourceTransferType>"
+)
+UNFOLD, FREE = 2000, 64 * 2**20  # what a byte can unfold into, and bytes that are never too many
+
+
+def _driver(path: Path) -> str:
+    """Return which of GDAL's drivers reads a file.
+
+    Raises:
+        DataError: it is a VRT that names sources beyond this machine, or code.
+    """
+    if path.suffix.lower() == ".vrt":
+        found = ELSEWHERE.search(path.read_bytes())
+        if found:
+            raise DataError(
+                f"{path} names {found[0].decode()!r}; a VRT of files on this machine is read",
+                hint="fetch its sources and write it again (gdalbuildvrt)",
+            )
+    return DRIVERS.get(path.suffix.lower(), "GTiff")
+
+
+def _check_size(file: Any, path: Path) -> None:
+    """Refuse a header that says far more than the file can hold."""
+    if path.suffix.lower() == ".vrt":
+        return
+    needed = file.width * file.height * sum(np.dtype(kind).itemsize for kind in file.dtypes)
+    size = path.stat().st_size
+    if needed > max(FREE, UNFOLD * size):
+        raise DataError(f"{path} is said to hold {needed:,} bytes in {size:,}; it is damaged")
 
 
 @contextmanager
@@ -170,7 +208,7 @@ def reproject(raster: Raster, to: Raster, ratio_hint: float | None = None) -> Ra
 def _source(rasterio: Any, raster: Raster) -> Any:
     """Return the raster as an open data set; what GDAL does not read is copied into memory."""
     if Path(raster.path).suffix.lower() in TIFF_LIKE:
-        return rasterio.open(raster.path)
+        return rasterio.open(raster.path, driver=_driver(Path(raster.path)))
     from rasterio.io import MemoryFile
 
     values = raster.window((0, raster.shape[0], 0, raster.shape[1]))

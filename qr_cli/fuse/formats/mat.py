@@ -7,13 +7,15 @@ and columns beside it holds pixels in column-major order.
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qr_cli.errors import DataError, MissingExtra
+from qr_cli.engine.damage import damaged
+from qr_cli.errors import DataError
+from qr_cli.fuse.formats.hdf5 import hdf5, whole
+from qr_cli.fuse.formats.mat5 import read_version_5
 from qr_cli.fuse.raster import Raster, from_array
 
 ROWS, COLUMNS = ("nRow", "lines", "nrow", "rows"), ("nCol", "samples", "cols", "ncol")
@@ -43,37 +45,20 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
     if head[:8] == b"\x89HDF\r\n\x1a\n" or head[512:520] == b"\x89HDF\r\n\x1a\n":
         return _hdf5(path)
     if len(head) >= 128 and head[126:128] in (b"IM", b"MI"):
-        return _version_5(path)
+        with damaged(path):
+            return read_version_5(path.read_bytes())
     raise DataError(f"{path}: not a MATLAB file")
 
 
-def _version_5(path: Path) -> dict[str, NDArray]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        held = loadmat(path)
-    except (MatReadError, zlib.error, ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise DataError(f"{path}: damaged MATLAB file ({' '.join(str(error).split())})") from error
-    return {k: v for k, v in held.items() if not k.startswith("__") and isinstance(v, np.ndarray)}
-
-
 def _hdf5(path: Path) -> dict[str, NDArray]:
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise MissingExtra("h5py", "fuse") from error
     found: dict[str, NDArray] = {}
-    try:
-        with h5py.File(path) as file:
-            for name, item in file.items():
-                if isinstance(item, h5py.Dataset) and item.dtype.kind in "buifcV":
-                    values = np.asarray(item)
-                    if values.dtype.names == ("real", "imag"):
-                        values = values["real"] + 1j * values["imag"]
-                    found[name] = values.T
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(f"{path}: damaged MATLAB file ({' '.join(str(error).split())})") from error
+    with hdf5(path) as file, damaged(path):
+        for name, item in file.items():
+            if hasattr(item, "dtype") and item.dtype.kind in "buifcV":
+                values = np.asarray(whole(item))
+                if values.dtype.names == ("real", "imag"):
+                    values = values["real"] + 1j * values["imag"]
+                found[name] = values.T
     return found
 
 

@@ -13,28 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qr_cli.errors import DataError, MissingExtra
+from qr_cli.errors import DataError
+from qr_cli.fuse.formats.hdf5 import hdf5, whole
 from qr_cli.fuse.raster import Raster, Transform, Window, check_array, nanometres
 
 WAVES = ("wavelength_nm", "wavelengths", "wavelength")
 FILL = -9999.0
-
-
-def hdf5(path: Path) -> Any:
-    """Open an HDF5 file for reading.
-
-    Raises:
-        DataError: it is none, or cut off.
-        MissingExtra: h5py is not installed.
-    """
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise MissingExtra("h5py", "fuse") from error
-    try:
-        return h5py.File(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def open_netcdf(path: Path, *, key: str | None = None) -> Raster:
@@ -46,11 +30,11 @@ def open_netcdf(path: Path, *, key: str | None = None) -> Raster:
 
 
 def _emit(file: Any, path: Path) -> Raster:
-    raw = file["reflectance"]
+    raw = whole(file["reflectance"])
     about = file["sensor_band_parameters"]
-    wave = np.asarray(about["wavelengths"], np.float64)
-    width = np.asarray(about["fwhm"], np.float64) if "fwhm" in about else None
-    good = np.asarray(about["good_wavelengths"]) if "good_wavelengths" in about else None
+    wave = np.asarray(whole(about["wavelengths"]), np.float64)
+    width = np.asarray(whole(about["fwhm"]), np.float64) if "fwhm" in about else None
+    good = np.asarray(whole(about["good_wavelengths"])) if "good_wavelengths" in about else None
     bad = [] if good is None else np.flatnonzero(good == 0).tolist()
     if "location" not in file or "glt_x" not in file["location"]:
 
@@ -58,8 +42,8 @@ def _emit(file: Any, path: Path) -> Raster:
             return np.asarray(raw[where[0] : where[1], where[2] : where[3]])
 
         return Raster(str(path), raw.shape, raw.dtype, plain, wave, width, nodata=FILL, bad=bad)
-    across = np.asarray(file["location/glt_x"]).astype(np.intp)
-    down = np.asarray(file["location/glt_y"]).astype(np.intp)
+    across = np.asarray(whole(file["location/glt_x"])).astype(np.intp)
+    down = np.asarray(whole(file["location/glt_y"])).astype(np.intp)
     transform, crs = _place(file)
 
     def window(where: Window) -> NDArray:
@@ -105,12 +89,12 @@ def _plain(file: Any, path: Path, key: str | None) -> Raster:
     if key is None and len(cubes) != 1:
         raise DataError(f"{path} holds {len(cubes) or 'no'} cubes: {listed}", hint="--hsi-key NAME")
     name = key or next(iter(cubes))
-    data = cubes[name]
+    data = whole(cubes[name])
     check_array(np.empty((1, 1, 1), data.dtype), str(path))
     found = next((i for n, i in items.items() if n.split("/")[-1] in WAVES and i.ndim == 1), None)
     units = None if found is None else found.attrs.get("units")
     units = units.decode() if isinstance(units, bytes) else units
-    wave, notes = (None, []) if found is None else nanometres(found[:], units, path.name)
+    wave, notes = (None, []) if found is None else nanometres(whole(found)[:], units, path.name)
     axis = 2
     if wave is not None and data.shape[2] != len(wave) and data.shape[0] == len(wave):
         axis = 0

@@ -5,13 +5,12 @@ A `scale` divides the stored integers.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qr_cli.errors import DataError
+from qr_cli.engine.arrays import MAGIC, load_npy, load_npz
 from qr_cli.fuse.formats.mat import pick_cube
 from qr_cli.fuse.raster import Raster, from_array
 
@@ -24,14 +23,10 @@ def open_npz(path: Path, *, key: str | None = None) -> Raster:
     Raises:
         DataError: it is damaged, holds objects, or no or several cubes.
     """
-    try:
-        held = np.load(path, allow_pickle=False)
-        if isinstance(held, np.ndarray):
-            return from_array(held, path=str(path))
-        with held:
-            arrays = {name: held[name] for name in held.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise DataError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            return from_array(load_npy(path), path=str(path))
+    arrays = load_npz(path)
     candidates = {k: v for k, v in arrays.items() if k not in ABOUT}
     cube, name = pick_cube(candidates, path, key=key, shape=None)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qr_cli.errors import DataError
-from qr_cli.fuse.formats.netcdf import hdf5
+from qr_cli.fuse.formats.hdf5 import hdf5, whole
 from qr_cli.fuse.raster import Raster, Transform, Window
 
 FIELDS = "HDFEOS/SWATHS/{}/Data Fields"
@@ -35,7 +35,7 @@ def open_prisma(path: Path, *, overlap: Literal["vnir", "swir"] = "vnir") -> Ras
     rows: list[tuple[float, float, int, int, float, float]] = []
     cubes = []
     for index, (sensor, name) in enumerate((("Vnir", "VNIR_Cube"), ("Swir", "SWIR_Cube"))):
-        cubes.append(file[f"{HYPER}/{name}"])
+        cubes.append(whole(file[f"{HYPER}/{name}"]))
         centers = np.asarray(file.attrs[f"List_Cw_{sensor}"], np.float64)
         widths = file.attrs.get(f"List_Fwhm_{sensor}")
         widths = np.full(len(centers), np.nan) if widths is None else np.asarray(widths, float)
@@ -77,7 +77,7 @@ def open_pan(path: Path) -> Raster:
     file = hdf5(path)
     if f"{PAN}/Cube" not in file:
         raise DataError(f"{path} holds no panchromatic swath ({PAN}/Cube)")
-    cube = file[f"{PAN}/Cube"]
+    cube = whole(file[f"{PAN}/Cube"])
     low, high = (
         float(file.attrs.get(f"L2ScalePan{end}", d)) for end, d in (("Min", 0), ("Max", 1))
     )

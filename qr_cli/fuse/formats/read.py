@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError, UsageError
 from qr_cli.fuse.formats import enmap, envi, geotiff, mat, netcdf, npz, prisma
 from qr_cli.fuse.raster import Raster
@@ -69,7 +70,8 @@ def open_raster(source: str, how: Reading = Reading()) -> Raster:  # noqa: B008 
             raise DataError(f"no such file: {path}")
         if path.is_dir():
             raise DataError(f"{path} is a folder, not an image")
-    raster = geotiff.open_stack(paths) if len(paths) > 1 else _open(paths[0], how)
+    with damaged(source):
+        raster = geotiff.open_stack(paths) if len(paths) > 1 else _open(paths[0], how)
     changes: dict[str, object] = {
         key: value
         for key in ("scale", "offset", "nodata")

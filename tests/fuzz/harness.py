@@ -1,0 +1,101 @@
+"""Start workers, watch them, and say what they found."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+QUIET = 60  # seconds without a word: a reader that waits for something
+MOST = 40  # findings after which a search has seen enough
+WORKER = Path(__file__).with_name("worker.py")
+Job = tuple[str, int, int]  # reader, first seed, end
+
+
+class Finding(NamedTuple):
+    """What went wrong with one mutation of a reader's file."""
+
+    reader: str
+    seed: int
+    kind: str
+    what: str
+
+
+def fuzz(jobs: list[Job], folder: Path) -> list[Finding]:
+    """Return what the mutated files of the jobs bring to light.
+
+    A worker that dies is a finding of the file it was reading; another goes on behind it.
+    """
+    found: list[Finding] = []
+    while jobs and len(found) < MOST:
+        log = folder / "worker.log"
+        with log.open("wb") as talk:
+            command = [sys.executable, str(WORKER), str(folder), json.dumps(jobs)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=talk)
+        last, finished = _watch(process, found)
+        if finished:
+            break
+        if last is None:
+            raise RuntimeError(f"the worker did not start:\n{log.read_text('utf-8', 'replace')}")
+        name, seed = last
+        found.append(Finding(name, seed, _ending(process.returncode), ""))
+        place = [job[0] for job in jobs].index(name)
+        jobs = [(name, seed + 1, jobs[place][2]), *jobs[place + 1 :]]
+    return found
+
+
+def _watch(process, found: list[Finding]) -> tuple[tuple[str, int] | None, bool]:
+    """Read what a worker says until it ends; return the last file and whether it did them all."""
+    last, finished, rest = None, False, b""
+    descriptor = process.stdout.fileno()
+    while True:
+        if not select.select([descriptor], [], [], QUIET)[0]:
+            process.kill()
+        chunk = os.read(descriptor, 1 << 16)
+        if not chunk:
+            break
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            word, *more = line.decode().split(" ", 3)
+            finished = finished or word == "end"
+            if word == "start":
+                last = more[0], int(more[1])
+            elif word == "fault":
+                fault = json.loads(more[2])
+                found.append(Finding(more[0], int(more[1]), fault["kind"], fault["what"]))
+    process.wait()
+    process.stdout.close()
+    return last, finished
+
+
+def _ending(code: int) -> str:
+    names = {-signal.SIGPROF: "hang", -signal.SIGKILL: "waits"}
+    return names.get(code) or (signal.Signals(-code).name if code < 0 else f"exit {code}")
+
+
+def main() -> None:
+    """Search by hand: `python harness.py FIRST END [READER ..]` from the project's root."""
+    import tempfile
+    import time
+
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from fuzz.readers import NAMES
+
+    first, end = int(sys.argv[1]), int(sys.argv[2])
+    for name in sys.argv[3:] or NAMES:
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            found = fuzz([(name, first, end)], Path(folder))
+        print(f"{name:22} {end - first:6} files {len(found):3} findings", end=" ")
+        print(f"{time.monotonic() - begun:6.1f} s", flush=True)
+        for finding in found:
+            print(f"    {finding.seed} {finding.kind}: {finding.what}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
