@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qr_cli.engine.resolve import by_name, read_recipe, resolve
 from qr_cli.errors import UsageError, near
-from qr_cli.registry import import_target
+from qr_cli.registry import import_target, only_code_of
 
 if TYPE_CHECKING:
     from qr_cli.engine.train import Finished
@@ -81,8 +81,22 @@ def run(
     names = [" ".join(job) for job in _JOBS]
     if (verb, task) not in _JOBS:
         raise UsageError(f"unknown job '{verb} {task}'{near(f'{verb} {task}', names)}")
-    recipe_class, target = import_target(_JOBS[verb, task][0]), _JOBS[verb, task][1]
     file = read_recipe(_RECIPES.get(task, task), recipe) if recipe else None
+    if file is not None:
+        with only_code_of(map(str, settings.values())):
+            return _run(verb, task, file, resume, overwrite, settings)
+    return _run(verb, task, file, resume, overwrite, settings)
+
+
+def _run(
+    verb: str,
+    task: str,
+    file: dict[str, Any] | None,
+    resume: bool,
+    overwrite: bool,
+    settings: dict[str, Any],
+) -> Finished | list[dict[str, Any]]:
+    recipe_class, target = import_target(_JOBS[verb, task][0]), _JOBS[verb, task][1]
     resolved = resolve(recipe_class, file=file, given=by_name(recipe_class, settings))
     if verb == "eval":
         return list(import_target(target)(resolved))

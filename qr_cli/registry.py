@@ -6,7 +6,10 @@ table's group, or are named directly as ``package.module:Class``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -62,11 +65,48 @@ class Registry:
         if name in self.entries:
             return import_target(self.entries[name].target)
         if ":" in name:
-            return import_target(name)
+            return import_foreign(name)
         table = self.all()
         if name in table:
             return import_target(table[name].target)
         raise UsageError(f"unknown {self.kind} {name!r}{near(name, table)}", hint=self.listing)
+
+
+_NAMED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_asked: frozenset[str] | None = None  # the targets that may be imported; None: any
+
+
+@contextmanager
+def only_code_of(words: Iterable[str]) -> Iterator[None]:
+    """Let only targets that these words name be imported in the block, and those of ``QR_TRUST``.
+
+    A name that a user types is asked for; one that stands in a recipe or a checkpoint is not. A
+    block inside another adds nothing.
+    """
+    global _asked
+    before = _asked
+    _asked = frozenset(_NAMED.findall(" ".join(words))) if before is None else before
+    try:
+        yield
+    finally:
+        _asked = before
+
+
+def import_foreign(target: str) -> Any:
+    """Import what somebody else's ``module:object`` stands for, if it was asked for.
+
+    Raises:
+        UsageError: a file names it and nobody asked, or it cannot be imported.
+    """
+    module = target.partition(":")[0]
+    package = module.partition(".")[0]
+    trusted = module == "torch.nn" or package in os.environ.get("QR_TRUST", "").split(",")
+    if _asked is not None and target not in _asked and not trusted:
+        raise UsageError(
+            f"{target!r} is code that a file names; nobody asked for it, so it is not run",
+            hint=f"QR_TRUST={package} in the environment, if you trust it",
+        )
+    return import_target(target)
 
 
 def import_target(target: str) -> Any:

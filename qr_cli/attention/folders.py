@@ -20,12 +20,13 @@ from PIL import Image
 from torch import Tensor
 
 from qr_cli.attention.data import ImageSet, Settings
+from qr_cli.engine.damage import FAULTS
 from qr_cli.errors import DataError, UsageError
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_UNREADABLE = (*FAULTS, Image.DecompressionBombError)
 
 
 class Folder:

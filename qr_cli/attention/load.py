@@ -13,6 +13,7 @@ from qr_cli.attention.folded import apply_form
 from qr_cli.attention.weights import Weights, load_state
 from qr_cli.engine.checkpoint import read_card, read_weights, resolve
 from qr_cli.errors import WeightsError
+from qr_cli.registry import only_code_of
 
 
 def load(path: str | Path, *, which: str = "last") -> nn.Module:
@@ -33,7 +34,8 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
     if card.get("task") != "attention":
         raise WeightsError(f"{folder} is a checkpoint of {card.get('task')}, not of attention")
     try:
-        net: Any = network(card)
+        with only_code_of(()):
+            net: Any = network(card)
         net.classes, net.input_size = tuple(card["classes"]), tuple(card["input_size"])
         net.mean, net.std = tuple(card["mean"]), tuple(card["std"])
     except KeyError as error:

@@ -9,7 +9,6 @@ cheap facts are read from array headers alone, so that `peek` does not touch the
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from torch import Tensor
 
 from qr_cli.attention.boxes import Boxes, centre_view
 from qr_cli.attention.data import ImageSet, Settings, difference
+from qr_cli.engine.arrays import read_entry, read_header
+from qr_cli.engine.damage import FAULTS
 from qr_cli.errors import DataError, EnvironmentFault, UsageError
 
 Array = NDArray[Any]
@@ -34,7 +35,6 @@ _CIFAR10 = {
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 }
-_BAD_FILE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError)
 
 
 class Packs:
@@ -123,7 +123,7 @@ class _Pack:
         if len(self.y) == 0:
             raise DataError(f"{self.path}: the pack is empty")
         with _opened(self.path, self.x) as stream:
-            _skip_header(stream)
+            read_header(stream)
             stream.read(int(self.offset[0]))
             start = stream.read(int(self.offset[1] - self.offset[0]))
         with _jpeg(start, self.path, 0) as image:
@@ -159,7 +159,7 @@ class _Pack:
             image = image if image.mode == "RGB" else image.convert("RGB")
             if (image.height, image.width) == size:  # tobytes: half the cost of np.asarray
                 return np.frombuffer(image.tobytes(), np.uint8).reshape(*size, 3)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (*FAULTS, Image.DecompressionBombError) as error:
             raise _undecodable(self.path, row, error) from error
         if image_size is None:
             raise DataError(
@@ -287,7 +287,7 @@ def _keys(path: Path) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             return tuple(name.removesuffix(".npy") for name in archive.namelist())
-    except (OSError, *_BAD_FILE) as error:
+    except FAULTS as error:
         raise _damaged(path, error) from error
 
 
@@ -296,13 +296,12 @@ def _read(path: Path, key: str) -> Array | None:
     if key not in _keys(path):
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.asarray(archive[key])
-    except (OSError, *_BAD_FILE) as error:
-        if "allow_pickle" in str(error):
+        with zipfile.ZipFile(path) as archive:
+            return read_entry(archive, f"{key}.npy")
+    except FAULTS as error:
+        if "a pickle" in str(error):
             raise DataError(
-                f"{path}: {key!r} is an object array (a pickle), which is not read",
-                hint="save it as text or numbers",
+                f"{path}: {key!r} is {error}", hint="save it as text or numbers"
             ) from error
         raise _damaged(path, error) from error
 
@@ -313,10 +312,8 @@ def _header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         found = ", ".join(_keys(path))
         raise DataError(f"{path}: the key {key!r} is missing", hint=f"found: {found}")
     with _opened(path, key) as stream:
-        shape, dtype = _skip_header(stream)
-    if dtype.hasobject:
-        raise DataError(f"{path}: {key!r} is an object array (a pickle), which is not read")
-    return shape, dtype
+        head = read_header(stream)
+    return head.shape, head.dtype
 
 
 @contextmanager
@@ -325,27 +322,16 @@ def _opened(path: Path, key: str) -> Iterator[IO[bytes]]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as stream:
             yield stream
-    except (OSError, *_BAD_FILE) as error:
+    except FAULTS as error:
         if isinstance(error, DataError):
             raise
         raise _damaged(path, error) from error
 
 
-def _skip_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Read the header of an npy stream up to the first byte of the array."""
-    version = np.lib.format.read_magic(stream)
-    reader = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[version]
-    shape, _, dtype = reader(stream)
-    return shape, dtype
-
-
 def _jpeg(content: bytes, path: Path, row: int) -> Image.Image:
     try:
         return Image.open(BytesIO(content), formats=("JPEG",))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (*FAULTS, Image.DecompressionBombError) as error:
         raise _undecodable(path, row, error) from error
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from qr_cli.attention.grammar import check_module
 from qr_cli.attention.recipe import Attention
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.run import RunFolder, flatten
 from qr_cli.errors import UsageError, near
 
@@ -74,12 +75,14 @@ def read_run(folder: Path) -> Run:
             hint="name run folders, such as runs/attention/se-s0",
         )
     records = tuple(RunFolder(folder).records())
+    with damaged(path):
+        recipe = dict(yaml.safe_load(path.read_text("utf-8")))
     if not any(record.get("event") == "result" for record in records):
         raise UsageError(
             f"{folder} did not finish, so it has no last epoch to compare",
             hint=f"qr train attention --recipe {path} --resume",
         )
-    return Run(folder, yaml.safe_load(path.read_text("utf-8")), records)
+    return Run(folder, recipe, records)
 
 
 def seed_of(run: Trained) -> int:

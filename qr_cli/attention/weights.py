@@ -8,7 +8,6 @@ called ``linear`` is read as ours; batch-norm counters (``num_batches_tracked``)
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from qr_cli.attention.backbones.names import Arch, parse_arch
 from qr_cli.attention.backbones.records import residual_blocks
 from qr_cli.attention.official import translate
+from qr_cli.engine.damage import FAULTS
 from qr_cli.errors import EnvironmentFault, MissingExtra, UsageError, WeightsError
 
 SHOWN = 20  # keys of each kind in a message
@@ -238,14 +238,14 @@ def _read_safetensors(path: Path) -> Any:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, *FAULTS) as error:
         raise WeightsError(f"{str(path)!r} is no safetensors file: {error}") from error
 
 
 def _read_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except FAULTS as error:
         raise WeightsError(  # torch's own words advise to unpickle
             f"{str(path)!r} cannot be read as a file of tensors ({type(error).__name__})",
             hint="only tensors are read, nothing else is unpickled; save model.state_dict()",

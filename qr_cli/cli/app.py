@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
 import typer
@@ -13,6 +14,7 @@ from qr_cli import __version__
 from qr_cli.cli.lazy import Stub, lazy_app
 from qr_cli.cli.output import out
 from qr_cli.errors import EnvironmentFault, Interrupted, QrError, UsageError
+from qr_cli.registry import only_code_of
 
 _DO, _LOOK = "Do", "Look"
 app = lazy_app(
@@ -67,9 +69,12 @@ def main() -> NoReturn:
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    _never_fail_on_characters()
     out.configure(as_json="--json" in words, no_color="--no-color" in words)
     try:
-        code = typer.main.get_command(app).main(args=words, prog_name="qr", standalone_mode=False)
+        with only_code_of(words):
+            command = typer.main.get_command(app)
+            code = command.main(args=words, prog_name="qr", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except (BrokenPipeError, SystemExit) as closed:  # Typer turns the first into the second
         if getattr(closed, "code", 1) != 1:
@@ -91,6 +96,16 @@ def run(arguments: list[str] | None = None) -> int:
     if fault.message:  # a bare call has shown its help
         out.error(fault)
     return fault.exit_code
+
+
+def _never_fail_on_characters() -> None:
+    """Let bytes of stdin that are no UTF-8 reach the readers, which name their line.
+
+    Half characters on stdout become escapes, as JSON has them.
+    """
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _translate(error: Exception) -> QrError:

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,13 +25,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
-from qr_cli.engine.run import RunFolder, write_text
+from qr_cli.engine.damage import FAULTS, damaged, reason
+from qr_cli.engine.run import RunFolder, inside, write_text
+from qr_cli.engine.tensors import save_tensors, share
 from qr_cli.errors import EnvironmentFault, RunFailed, WeightsError
 
 
@@ -115,7 +115,9 @@ def save(
         if run.writes:
             if averaged is not None:
                 state = {k: v.contiguous() for k, v in averaged.module.state_dict().items()}
-                save_file(state, hidden / "ema.safetensors")
+                save_tensors(state, hidden / "ema.safetensors")
+            for weights in hidden.glob("*.safetensors"):
+                share(weights)  # those that Accelerate wrote
             write_text(hidden / "model.json", json.dumps(card, indent=1) + "\n")
             write_text(hidden / "progress.json", json.dumps(asdict(progress), indent=1) + "\n")
             _publish(hidden, final)
@@ -164,10 +166,9 @@ def load(
         if averaged is not None:
             averaged.module.load_state_dict(load_file(folder / "ema.safetensors"))
             averaged.n_averaged.fill_(progress.step)
-    except UNREADABLE as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+    except (*FAULTS, SafetensorError) as error:
         raise WeightsError(
-            f"{folder} cannot be resumed: {reason}", hint="--overwrite starts the run again"
+            f"{folder} cannot be resumed: {reason(error)}", hint="--overwrite starts the run again"
         ) from error
     _tidy(run, progress)
     return progress
@@ -186,10 +187,8 @@ def resolve(path: Path, which: str = "last") -> Path:
         raise WeightsError(
             f"{path} holds no checkpoint (no {pointer.name})", hint="qr train attention"
         )
-    try:
-        return path / json.loads(pointer.read_text("utf-8"))["checkpoint"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{pointer} is damaged: {error}") from error
+    with damaged(pointer, WeightsError):
+        return inside(path, json.loads(pointer.read_text("utf-8"))["checkpoint"])
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -199,9 +198,9 @@ def read_card(folder: Path) -> dict[str, Any]:
         WeightsError: it is missing or damaged.
     """
     try:
-        return json.loads((folder / "model.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{folder} is not a checkpoint: {error}") from error
+        return dict(json.loads((folder / "model.json").read_text("utf-8")))
+    except FAULTS as error:
+        raise WeightsError(f"{folder} is not a checkpoint: {reason(error)}") from error
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -212,25 +211,8 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """
     averaged = folder / "ema.safetensors"
     path = averaged if averaged.exists() else folder / "model.safetensors"
-    try:
+    with damaged(path, WeightsError, also=(SafetensorError,)):
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
-
-
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    RuntimeError,
-    SafetensorError,
-    pickle.UnpicklingError,
-    struct.error,
-)  # what torch's reader raises on bytes that are none of its own
 
 
 def _load_state(accelerator: Accelerator, folder: Path) -> None:

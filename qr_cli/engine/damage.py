@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from qr_cli.errors import DataError, QrError
 
 FAULTS: tuple[type[Exception], ...] = (
     OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
     ArithmeticError, RuntimeError, ImportError, MemoryError, SyntaxError, SystemError,
-    pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error,
+    pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error, yaml.YAMLError,
 )  # fmt: skip
 LONGEST = 160  # letters of a reason
 

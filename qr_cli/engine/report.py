@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import yaml
 from matplotlib.figure import Figure
 
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.figures import DARK, LIGHT, Theme, render
 from qr_cli.engine.run import flatten, write_bytes
 
@@ -88,9 +89,12 @@ def write_report(
     With `defaults`, nested like `recipe.yaml`, the values that differ from them are marked.
     `again`: whether the page says how to train the same once more.
     """
-    run = json.loads(_text(folder / "run.json") or "{}")
-    recipe = yaml.safe_load(_text(folder / "recipe.yaml")) or {}
-    records, unread = _records(_text(folder / "metrics.jsonl"))
+    with damaged(folder / "run.json"):
+        run = dict(json.loads(_text(folder / "run.json") or "{}"))
+    with damaged(folder / "recipe.yaml"):
+        recipe = dict(yaml.safe_load(_text(folder / "recipe.yaml")) or {})
+    with damaged(folder / "metrics.jsonl"):
+        records, unread = _records(_text(folder / "metrics.jsonl"))
     task = str(run.get("task") or recipe.get("task") or "")
     (folder / "plots").mkdir(exist_ok=True)
     for plot in figures:

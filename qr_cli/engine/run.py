@@ -21,8 +21,9 @@ from typing import Any, Literal
 
 import yaml
 
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.recipe import Recipe
-from qr_cli.errors import EnvironmentFault, UsageError
+from qr_cli.errors import EnvironmentFault, UsageError, WeightsError
 
 Record = dict[str, Any]
 _TEMPORARY = re.compile(r"\..+\.\d+")  # as `write_text` names them
@@ -112,12 +113,8 @@ class RunFolder:
         stored = self.path / "recipe.yaml"
         if not stored.is_file():
             raise UsageError(f"{self.path} holds no run to resume (no recipe.yaml)")
-        try:
+        with damaged(stored, UsageError, hint="--overwrite starts the run again"):
             before = flatten(yaml.safe_load(stored.read_text("utf-8")))
-        except yaml.YAMLError as error:
-            raise UsageError(
-                f"{stored} is damaged", hint="--overwrite starts the run again"
-            ) from error
         after = flatten(yaml.safe_load(dump_yaml(recipe)))
         free = {"run.out", "run.name", "run.num_processes", "run.device", "run.keep"}
         differing = sorted(
@@ -134,7 +131,8 @@ class RunFolder:
         """Add facts to run.json."""
         if self.writes:
             path = self.path / "run.json"
-            known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            with damaged(path, hint="delete it, then add --resume to the same command"):
+                known = dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
             write_text(path, json.dumps(known | facts, indent=1) + "\n")
 
     def record(self, record: Record) -> None:
@@ -171,8 +169,10 @@ class RunFolder:
     def records(self) -> Iterator[Record]:
         """Yield the lines of metrics.jsonl; one that a killed process did not finish is none."""
         if self._metrics.exists():
-            for line in self._metrics.read_text("utf-8").split("\n")[:-1]:
-                yield json.loads(line)
+            with damaged(self._metrics):
+                lines = self._metrics.read_text("utf-8").split("\n")[:-1]
+                found = [dict(json.loads(line)) for line in lines]
+            yield from found
 
     def log_handler(self) -> logging.Handler:
         """Return a handler that appends to log.txt."""
@@ -184,6 +184,17 @@ class RunFolder:
 class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Stay silent: a full disk is told by what else is written there, without a traceback."""
+
+
+def inside(run: Path, name: str) -> Path:
+    """Return the folder of a run that a pointer names.
+
+    Raises:
+        WeightsError: it lies elsewhere.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        raise WeightsError(f"{run} points to {name!r}, which lies outside it")
+    return run / name
 
 
 def to_json(record: Record) -> str:

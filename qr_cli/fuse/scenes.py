@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.damage import reason
 from qr_cli.engine.launch import is_child
 from qr_cli.engine.resolve import by_name, resolve
 from qr_cli.errors import DataError, QrError
@@ -44,9 +45,10 @@ def recipe_of(line: str, base: Fuse) -> tuple[str, Fuse]:
         RecipeError: a setting cannot be meant.
     """
     try:
+        line.encode()
         values = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON: {reason(error)}") from error
     if not isinstance(values, dict):
         raise DataError("a line must be an object with hsi, msi and out")
     name = str(values.pop("id", values.get("out") or values.get("hsi") or "?"))
@@ -88,7 +90,7 @@ def each(
 def _id(line: str) -> str | None:
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return str(values["id"]) if isinstance(values, dict) and "id" in values else None
 

@@ -123,7 +123,14 @@ def _cached(name: str) -> Path:
         ) from error
 
 
+_LIBRARIES = ("diffusers", "transformers", "stable_diffusion", None)
+
+
 def _check_family(parts: dict[str, Any]) -> None:
+    strange = [name for name, part in parts.items()
+               if isinstance(part, list) and part and part[0] not in _LIBRARIES]  # fmt: skip
+    if strange:  # diffusers would import whatever stands there
+        raise DataError(f"its model_index.json names code of {parts[strange[0]][0]!r}")
     encoders = [
         name
         for name, part in parts.items()

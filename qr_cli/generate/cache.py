@@ -24,9 +24,9 @@ from typing import Any
 import psutil
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import EnvironmentFault
 from qr_cli.generate.encode import encode_texts, tokenize
 from qr_cli.generate.fingerprints import text_fingerprint
@@ -138,7 +138,7 @@ def cached_texts(
                     "embeddings": torch.cat(found).cpu().to(getattr(torch, dtype)),
                     "ends": tokenize(tokenizer, part).ends,
                 }
-                save_file(shard, hidden / f"shard-{number:05d}.safetensors")
+                save_tensors(shard, hidden / f"shard-{number:05d}.safetensors")
     return Texts(folder, strings)
 
 
@@ -185,7 +185,7 @@ def cached_latents(
                 "mean": torch.cat(means).contiguous(),
                 "logvar": torch.cat(logvars).contiguous(),
             }
-            save_file(shard, hidden / f"shard-{count:05d}.safetensors")
+            save_tensors(shard, hidden / f"shard-{count:05d}.safetensors")
     return folder
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.folder import appearing, usable
 from qr_cli.engine.run import write_text
 from qr_cli.errors import DataError, UsageError
@@ -48,26 +49,23 @@ def collect(pages: Sequence[str | Path]) -> Collected:
     found = Collected({})
     for page in pages:
         counts["pages"] += 1
-        for model in _page(Path(page)):
-            counts["models"] += 1
-            for version in model.get("modelVersions") or ():
-                counts["versions"] += 1
-                for image in version.get("images") or ():
-                    counts["total_items"] += 1
-                    meta = image.get("meta") or {}
-                    if not isinstance(meta.get("prompt"), str):
-                        continue
-                    counts["image_items"] += 1
-                    name = str(image["url"]).split("/")[-3]
-                    names[name] += 1
-                    if names[name] == 1:
-                        found.items.append({
-                            "url": image["url"],
-                            "prompt": meta["prompt"],
-                            "negativePrompt": meta.get("negativePrompt") or "",
-                            "image_name": name,
-                            "level": str(image.get("nsfw")),
-                        })  # fmt: skip
+        with damaged(page):
+            for image in _images(Path(page), counts):
+                counts["total_items"] += 1
+                meta = image.get("meta") or {}
+                if not isinstance(meta.get("prompt"), str):
+                    continue
+                counts["image_items"] += 1
+                name = str(image["url"]).split("/")[-3]
+                names[name] += 1
+                if names[name] == 1:
+                    found.items.append({
+                        "url": image["url"],
+                        "prompt": meta["prompt"],
+                        "negativePrompt": meta.get("negativePrompt") or "",
+                        "image_name": name,
+                        "level": str(image.get("nsfw")),
+                    })  # fmt: skip
     counts["repetition_items"] = sum(count > 1 for count in names.values())
     counts["unique_items"] = len(found.items)
     keys = ("pages", "models", "versions", "total_items", "image_items", "repetition_items")
@@ -219,6 +217,15 @@ def clean_folder(source: str, out: str, *, overwrite: bool = False) -> dict[str,
             written.append(values)
         (hidden / "train" / METADATA).write_text(dump(written), encoding="utf-8")
     return {"event": "clean", "rows": len(rows), "changed": changed, "out": str(folder)}
+
+
+def _images(path: Path, counts: Counter[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the images of a page; count the models and versions on the way."""
+    for model in _page(path):
+        counts["models"] += 1
+        for version in model.get("modelVersions") or ():
+            counts["versions"] += 1
+            yield from version.get("images") or ()
 
 
 def _page(path: Path) -> Iterable[Mapping[str, Any]]:

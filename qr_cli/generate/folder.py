@@ -14,11 +14,12 @@ from typing import Any, cast, get_args
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from qr_cli.engine.checkpoint import read_card, read_weights, resolve
 from qr_cli.engine.folder import appearing, usable
+from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import UsageError, WeightsError
 from qr_cli.generate.adapter import Axis, SURAdapter
 from qr_cli.generate.official import NOTE, load_official
@@ -48,12 +49,12 @@ def save_adapter(
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in adapter.state_dict().items()}
     with appearing(folder) as hidden:
         adapter.save_config(hidden)
-        save_file(state, hidden / WEIGHTS, metadata={"format": "pt"})
+        save_tensors(state, hidden / WEIGHTS, metadata={"format": "pt"})
         (hidden / CARD).write_text(card, encoding="utf-8")
         if training:
             (hidden / "training").mkdir()
             kept = {k: v.detach().cpu().contiguous() for k, v in training.items()}
-            save_file(kept, hidden / "training" / "state.safetensors")
+            save_tensors(kept, hidden / "training" / "state.safetensors")
 
 
 def find_adapter(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qr_cli.engine.damage import FAULTS
 from qr_cli.errors import UsageError, WeightsError
 from qr_cli.generate.adapter import Axis, SURAdapter
 
@@ -101,7 +101,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"there is no {path}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except FAULTS as error:
         raise WeightsError(
             f"refused to unpickle {path}: it is damaged or holds more than tensors"
         ) from error

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from qr_cli.engine.damage import FAULTS
 from qr_cli.errors import DataError
 
 
@@ -21,7 +22,7 @@ def load_picture(path: Path, resolution: int, *, flip: bool = False) -> Tensor:
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except (*FAULTS, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is no picture: {error}") from error
     scale = resolution / min(image.size)
     size = (

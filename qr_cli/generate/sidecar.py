@@ -12,6 +12,7 @@ from numpy import ndarray
 from PIL import Image
 
 from qr_cli import __version__
+from qr_cli.engine.damage import FAULTS
 from qr_cli.engine.run import write_text
 from qr_cli.errors import EnvironmentFault
 from qr_cli.generate.fingerprints import text_fingerprint, unet_fingerprint, weights_digest
@@ -94,7 +95,9 @@ def matches(path: Path, facts: Record) -> bool:
         with Image.open(path) as picture:
             picture.verify()
         found = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    except (OSError, ValueError, SyntaxError):  # SyntaxError: what Pillow says of a broken PNG
+    except (*FAULTS, Image.DecompressionBombError):
+        return False
+    if not isinstance(found, dict):
         return False
     facts["flagged"] = found.get("flagged", False)
     return bool(found == json.loads(json.dumps(facts, default=list)))

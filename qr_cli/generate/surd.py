@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from qr_cli.engine.damage import FAULTS
 from qr_cli.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ def _lines(file: Path, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             values = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             values = None
         if isinstance(values, dict):
             yield number, values
@@ -206,7 +207,7 @@ def _decodes(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             image.load()
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
+    except (*FAULTS, Image.DecompressionBombError):
         return False
     return True
 

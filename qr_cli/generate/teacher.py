@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import pickle
 import re
 import time
 from collections.abc import Sequence
@@ -22,9 +21,11 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import DataError, EnvironmentFault, UsageError, WeightsError, near
 
 log = logging.getLogger(__name__)
@@ -124,14 +125,14 @@ def read_vectors(name: str) -> Vectors | None:
         try:
             about = json.loads((path / INDEX).read_text("utf-8"))
             rows = load_file(path / VECTORS)["vectors"]
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (*FAULTS, SafetensorError) as error:
             raise DataError(f"{path} holds no vectors: {error}") from error
         return _checked(path, about.pop("texts"), list(rows), about)
     if path.suffix not in (".pt", ".pth", ".bin") or not path.is_file():
         return None
     try:
         table: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except FAULTS as error:
         raise WeightsError(
             f"refused to unpickle {path}: it is damaged or holds more than tensors"
         ) from error
@@ -155,7 +156,7 @@ def write_vectors(vectors: Vectors, out: Path) -> None:
         return
     about = vectors.about | {"dtype": "float16", "sha256": _sha(rows.numpy().tobytes())}
     with appearing(out) as hidden:
-        save_file({"vectors": rows}, hidden / VECTORS)
+        save_tensors({"vectors": rows}, hidden / VECTORS)
         text = json.dumps(about | {"texts": vectors.texts}, ensure_ascii=False, indent=1)
         (hidden / INDEX).write_text(text + "\n", encoding="utf-8")
 

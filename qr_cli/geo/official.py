@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from qr_cli.engine import checkpoint
+from qr_cli.engine.damage import FAULTS
 from qr_cli.errors import WeightsError
 from qr_cli.geo.geoformer import BatchNorm, Geoformer
 from qr_cli.geo.inputs import Words
@@ -178,7 +179,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state: Any = torch.load(path, weights_only=True, map_location="cpu")
-    except (*checkpoint.UNREADABLE, SafetensorError) as error:
+    except (*FAULTS, SafetensorError) as error:
         raise WeightsError(
             f"{path}: cannot be read safely; save it again as safetensors",
             hint=str(error).partition("\n")[0][:80],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from qr_cli.engine.damage import reason
 from qr_cli.errors import DataError, near
 from qr_cli.geo.slotting import Slotted, slots
 
@@ -70,7 +71,7 @@ def read(path: str | Path) -> Iterator[Problem | tuple[str, DataError]]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file", hint="qr solve-geo problems.jsonl")
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         first = file.readline()
         file.seek(0)
         if first.strip() and (path.suffix == ".json" or not _one_record(first)):
@@ -88,19 +89,36 @@ def read_lines(
             continue
         name = str(number)
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            where = f"line {number} is not JSON: {error.msg} at column {error.colno}"
-            yield name, DataError(where, hint='{"id": "1", "text": "..."}')
+            record = load_line(line, number)
+        except DataError as error:
+            yield name, error
             continue
         yield _made(record, name, folder)
+
+
+def load_line(line: str, number: int) -> Any:
+    """Return the value of a JSON line.
+
+    Raises:
+        DataError: it is none, or not UTF-8 (bytes that are none stand in it as half characters).
+    """
+    try:
+        line.encode()
+        return json.loads(line)
+    except UnicodeEncodeError:
+        fault = f"line {number} is not UTF-8"
+    except json.JSONDecodeError as error:
+        fault = f"line {number} is not JSON: {error.msg} at column {error.colno}"
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; nested too deep
+        fault = f"line {number} cannot be read: {reason(error)}"
+    raise DataError(fault, hint='{"id": "1", "text": "..."}')
 
 
 def _one_record(line: str) -> bool:
     """Tell whether a line holds a whole record, as JSON lines do."""
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return not re.match(r"\s*[\[{]\s*$", line)
     return not (
         isinstance(record, dict) and record and all(isinstance(v, dict) for v in record.values())
@@ -108,13 +126,15 @@ def _one_record(line: str) -> bool:
 
 
 def _whole(text: str, path: Path) -> Iterator[Problem | tuple[str, DataError]]:
+    hint = "one record per line, or one JSON object of id: record"
     try:
+        text.encode()
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-            hint="one record per line, or one JSON object of id: record",
-        ) from error
+        where = f"at line {error.lineno}, column {error.colno}"
+        raise DataError(f"{path} is not JSON: {error.msg} {where}", hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read: {reason(error)}", hint=hint) from error
     if isinstance(content, dict) and content and all(isinstance(v, dict) for v in content.values()):
         for name, record in content.items():
             yield _made({"id": name, **record}, name, path.parent)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from qr_cli.engine.filenames import file_name
 from qr_cli.engine.interrupts import interrupts
 from qr_cli.engine.run import write_bytes
 from qr_cli.errors import DataError, Interrupted, UsageError
@@ -143,7 +143,7 @@ def write_page(recipe: GeoSolve, item: Item) -> Path | None:
     if put.render == "text" or put.out is None or item.answer is None:
         return None
     folder = Path(put.out)
-    path = folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', item.id) or 'problem'}.{put.render}"
+    path = folder / f"{file_name(item.id)}.{put.render}"
     if path.exists() and not put.overwrite:
         raise UsageError(f"{path} is there already", hint="--overwrite, or another --out")
     if put.render == "html":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from qr_cli.geo.program import (
     matches,
     official_choice,
 )
-from qr_cli.geo.records import Problem, read, read_lines
+from qr_cli.geo.records import Problem, load_line, read, read_lines
 from qr_cli.geo.slotting import option
 
 REFUTED, SYNTAX = 6, 3  # exit codes
@@ -53,12 +52,10 @@ def run_programs(
 
 def _run_line(line: str, number: int, mode: Mode, dialect: Dialect) -> Result:
     try:
-        record = json.loads(line)
+        record = load_line(line, number)
         name, program = str(record.get("id", number)), record["program"]
-    except json.JSONDecodeError as error:
-        return _fault(
-            str(number), f"line {number} is not JSON: {error.msg} at column {error.colno}"
-        )
+    except DataError as error:
+        return _fault(str(number), error.message)
     except (KeyError, AttributeError, TypeError):
         return _fault(str(number), f'line {number}: has no "program"')
     options = [option(c)[0] for c in record.get("choices") or record.get("choice_numbers") or ()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from qr_cli.engine.filenames import file_name
 from qr_cli.engine.unpickle import load_pickle
 from qr_cli.errors import DataError, UsageError
 
@@ -58,7 +58,7 @@ def convert(
             with (part / f"{split}.jsonl").open("a", encoding="utf-8") as lines:
                 for record, image in _records(file, dialect, categories):
                     if image is not None:
-                        record["diagram"] = f"diagrams/{_safe(record['id'])}.png"
+                        record["diagram"] = f"diagrams/{file_name(record['id'])}.png"
                         image.save(part / record["diagram"])
                     lines.write(json.dumps(record, ensure_ascii=False) + "\n")
                     key = f"{split} {record['task']}"
@@ -79,10 +79,6 @@ def convert(
 
 def _digest(file: Path) -> str | None:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name) or "problem"
 
 
 def _categories(files: Sequence[Path]) -> dict[str, str]:

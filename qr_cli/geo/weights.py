@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from qr_cli.engine import checkpoint
 from qr_cli.engine.run import write_text
+from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import WeightsError, near
 from qr_cli.geo.tiny import Tiny
 from qr_cli.geo.vocab import Vocabulary
@@ -110,8 +111,7 @@ def pack(model: Tiny, card: dict[str, Any], path: Path) -> int:
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}")
-    save_file(state, hidden)
-    hidden.chmod(0o644)
+    save_tensors(state, hidden)
     hidden.replace(path)
     told = {**card, "folded": model.vision, "classes": {}, "marks": 0}
     write_text(path.with_suffix(".json"), json.dumps(told, ensure_ascii=False, indent=1) + "\n")

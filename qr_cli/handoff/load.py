@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from qr_cli.engine.run import inside
 from qr_cli.errors import MissingExtra, UsageError, WeightsError
 from qr_cli.handoff.calibrate import Calibration, sigmoid
 from qr_cli.handoff.mhch import Dialogue, parse_dialogue
@@ -249,7 +250,7 @@ def _checkpoint(path: Path, which: str | None) -> Path:
         if (path / name).is_file():
             found = _json(path / name).get("checkpoint")
             if isinstance(found, str):
-                return path / found
+                return inside(path, found)
     raise WeightsError(f"{path} holds no handoff model", hint="--checkpoint RUN, or embedded")
 
 

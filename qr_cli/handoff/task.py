@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
 
 from qr_cli.engine import checkpoint
 from qr_cli.engine.loader import Fetch, Loader
 from qr_cli.engine.optim import build_optimizer, build_schedule
 from qr_cli.engine.run import RunFolder, write_text
 from qr_cli.engine.task import Best, Models, Parts, Phase, Record, Update
+from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import DataError, UsageError
 from qr_cli.handoff.build import base_arguments, build, odds_of, predict
 from qr_cli.handoff.cem import UNIFORM
@@ -103,7 +103,7 @@ class HandoffTask:
         self.corpus.needed[np.isnan(self.corpus.handoff)] = np.nan
         if run.writes:
             state = {k: v.contiguous() for k, v in phase.pair.state_dict().items()}
-            save_file(state, run.path / "simulator.safetensors")
+            save_tensors(state, run.path / "simulator.safetensors")
 
     def _simulates(self) -> bool:
         causal = self.recipe.causal

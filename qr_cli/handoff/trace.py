@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.filenames import file_name
 from qr_cli.engine.run import write_bytes
 from qr_cli.errors import DataError, EnvironmentFault, UsageError
 from qr_cli.handoff.ask import opened, policy_of
@@ -99,14 +99,13 @@ def trace(recipe: Ask) -> Iterator[Record]:
     decider = _decider(recipe)
     source = recipe.input.input[0] if recipe.input.input else "-"
     folder, found = Path(str(recipe.look.trace)), False
-    for number, value in enumerate(_dialogues(source), start=1):
+    for value in _dialogues(source):
         if recipe.look.only is not None and str(value.get("session_id")) != recipe.look.only:
             continue
         found = True
         drawn = read(decider, value)
         for kind in recipe.look.trace_format:
-            name = re.sub(r"[^\w.-]+", "-", drawn.session).strip("-.") or f"line-{number}"
-            file = folder / f"{name}.{kind}"
+            file = folder / f"{file_name(drawn.session)}.{kind}"
             if file.exists() and not recipe.look.overwrite:
                 raise UsageError(f"--trace: {file} exists", hint="--overwrite replaces it")
             _write(file, _render(drawn, kind))

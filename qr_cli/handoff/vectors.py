@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from qr_cli.engine.arrays import load_npy
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError
 from qr_cli.handoff.tokens import Vocabulary
 
@@ -42,9 +44,9 @@ def load_vectors(embedding: nn.Embedding, vocabulary: Vocabulary, file: str) -> 
 
 
 def _vectors(file: Path, vocabulary: Vocabulary) -> Iterator[tuple[Any, np.ndarray]]:
-    try:
+    with damaged(f"--embeddings: {file}"):
         if file.suffix == ".npy":
-            rows = np.load(file, allow_pickle=False).astype(np.float32)
+            rows = load_npy(file).astype(np.float32)
             if rows.ndim != 2:
                 raise DataError(f"--embeddings: {file} has the shape {rows.shape}, not two axes")
             for token in vocabulary.tokens:
@@ -56,7 +58,3 @@ def _vectors(file: Path, vocabulary: Vocabulary) -> Iterator[tuple[Any, np.ndarr
                 word, *numbers = line.rstrip().split(" ")
                 if word in vocabulary.index and len(numbers) > 1:
                     yield word, np.array(numbers, dtype=np.float32)
-    except (OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"--embeddings: {file} cannot be read: {error}") from error

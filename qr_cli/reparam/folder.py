@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor
+
+from qr_cli.engine.tensors import save_tensors
 
 
 def save(state: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors; tied ones are written once under each name."""
-    save_file({k: t.detach().cpu().contiguous().clone() for k, t in state.items()}, path)
+    save_tensors({k: t.detach().cpu().contiguous().clone() for k, t in state.items()}, path)

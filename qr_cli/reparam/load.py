@@ -9,10 +9,11 @@ from typing import Any
 from torch import nn
 
 from qr_cli.attention.folded import apply_form
+from qr_cli.attention.grammar import Node
 from qr_cli.attention.weights import Weights, load_state
 from qr_cli.engine.checkpoint import read_card, read_weights, resolve
-from qr_cli.errors import WeightsError
-from qr_cli.registry import import_target
+from qr_cli.errors import UsageError, WeightsError
+from qr_cli.registry import import_foreign, only_code_of
 from qr_cli.reparam.names import OFFICIAL, parse_arch
 from qr_cli.reparam.official import create_official
 
@@ -25,7 +26,8 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
     """
     folder = resolve(Path(path), which)
     card = read_card(folder)
-    net: Any = build_reparam(card)
+    with only_code_of(()):
+        net: Any = build_reparam(card)
     apply_form(net, card.get("form", {}))
     load_state(net, Weights(read_weights(folder), str(folder)))
     net.card = card
@@ -35,6 +37,18 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
     return net.eval()
 
 
+def build_foreign(node: Node) -> nn.Module:
+    """Return the network of a ``package.module:Class``.
+
+    Raises:
+        UsageError: it was not asked for, or is no class of networks.
+    """
+    made = import_foreign(node.name)
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+        raise UsageError(f"{node.name} is no torch module", hint="--arch package.module:Class")
+    return made(**dict(node.options))
+
+
 def build_reparam(card: Mapping[str, Any]) -> nn.Module:
     """Return the network of a card, untrained."""
     node = parse_arch(str(card.get("arch")))
@@ -42,5 +56,5 @@ def build_reparam(card: Mapping[str, Any]) -> nn.Module:
         options = dict(card.get("options", {}))
         return create_official(node.name, classes=card["num_classes"], **options)
     if ":" in node.name:
-        return import_target(node.name)(**dict(node.options))
+        return build_foreign(node)
     raise WeightsError(f"model.json names no network that can be built: {card.get('arch')!r}")

@@ -25,8 +25,7 @@ from qr_cli.attention.official import translate
 from qr_cli.attention.weights import Weights, head_names, load_state, read_file
 from qr_cli.engine.checkpoint import read_card, resolve
 from qr_cli.errors import UsageError, WeightsError
-from qr_cli.registry import import_target
-from qr_cli.reparam.load import build_reparam
+from qr_cli.reparam.load import build_foreign, build_reparam
 from qr_cli.reparam.load import load as load_reparam
 from qr_cli.reparam.names import ASR_RESNET, KEYS, OFFICIAL, parse_arch
 from qr_cli.reparam.official import is_deployed
@@ -143,7 +142,7 @@ def _file(path: Path, settings: Settings) -> Source:
     if arch.name == KEYS:
         return Source(str(path), path, None, tensors, {}, IMAGENET_SIZE, KEYS, notes)
     if ":" in arch.name and "." in arch.name.partition(":")[0]:
-        model = import_target(arch.name)(**dict(arch.options))
+        model = build_foreign(arch)
         card: dict[str, Any] = {"task": "reparam", "arch": text}
         load_state(model, Weights(dict(tensors), path.name))
         return Source(str(path), path, model.eval(), tensors, card, IMAGENET_SIZE, text, notes)

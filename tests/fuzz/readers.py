@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 TABLE = {
     "rasters": "mat5 mat73 envi geotiff netcdf emit prisma npz npy enmap tables",
-    "texts": "dialogues corpora events problems solving programs prompts surd suites pairs recipes"
-    " runs vectors boxes",
+    "texts": "dialogues corpora events problems solving programs prompts surd listing suites pairs"
+    " recipes runs vectors boxes",
     "pickles": "mhch dami vocabulary unigeo",
-    "weights": "attention_run progress handoff_run geo_run adapter reparam_folder safetensors pth"
-    " geo_pth adapter_pth teacher base_folder judge",
+    "weights": "attention_run progress handoff_run geo_run adapter safetensors pth"
+    " geo_pth adapter_pth teacher base_folder",
     "pictures": "diagrams images packs sidecars training_pictures",
 }
 NAMES = [name for names in TABLE.values() for name in names.split()]
