@@ -20,6 +20,7 @@ from qr_cli.attention.backbones.names import Arch, parse_arch
 from qr_cli.attention.backbones.records import residual_blocks
 from qr_cli.attention.official import translate
 from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.tensors import load_torch
 from qr_cli.errors import EnvironmentFault, MissingExtra, UsageError, WeightsError
 
 SHOWN = 20  # keys of each kind in a message
@@ -244,7 +245,7 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_torch(path)
     except FAULTS as error:
         raise WeightsError(  # torch's own words advise to unpickle
             f"{str(path)!r} cannot be read as a file of tensors ({type(error).__name__})",

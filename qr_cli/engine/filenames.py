@@ -16,7 +16,7 @@ def file_name(text: str) -> str:
     the id, eight digits of its hash follow, so that two ids never share a file.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:LONGEST]
-    if name == text and not _RESERVED.fullmatch(name):
+    if name and name == text and not _RESERVED.fullmatch(name):
         return name
     digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
     return f"{name}-{digest}".strip("-")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.tensors import load_torch
 from qr_cli.errors import UsageError, WeightsError
 from qr_cli.generate.adapter import Axis, SURAdapter
 
@@ -98,7 +99,7 @@ def from_official(
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = load_torch(path)
     except FileNotFoundError as error:
         raise WeightsError(f"there is no {path}") from error
     except FAULTS as error:

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from qr_cli.engine.damage import FAULTS
-from qr_cli.engine.tensors import save_tensors
+from qr_cli.engine.tensors import load_torch, save_tensors
 from qr_cli.errors import DataError, EnvironmentFault, UsageError, WeightsError, near
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def read_vectors(name: str) -> Vectors | None:
     if path.suffix not in (".pt", ".pth", ".bin") or not path.is_file():
         return None
     try:
-        table: Any = torch.load(path, map_location="cpu", weights_only=True)
+        table: Any = load_torch(path)
     except FAULTS as error:
         raise WeightsError(
             f"refused to unpickle {path}: it is damaged or holds more than tensors"

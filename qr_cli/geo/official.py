@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from qr_cli.engine import checkpoint
 from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.tensors import load_torch
 from qr_cli.errors import WeightsError
 from qr_cli.geo.geoformer import BatchNorm, Geoformer
 from qr_cli.geo.inputs import Words
@@ -178,7 +178,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state: Any = torch.load(path, weights_only=True, map_location="cpu")
+        state: Any = load_torch(path)
     except (*FAULTS, SafetensorError) as error:
         raise WeightsError(
             f"{path}: cannot be read safely; save it again as safetensors",

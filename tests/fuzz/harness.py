@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-QUIET = 60  # seconds without a word: a reader that waits for something
-MOST = 40  # findings after which a search has seen enough
+QUIET = 600  # seconds without a word: a reader that waits for something
+MOST = 400  # findings after which a search has seen enough
 WORKER = Path(__file__).with_name("worker.py")
 Job = tuple[str, int, int]  # reader, first seed, end
 
@@ -68,6 +68,8 @@ def _watch(process, found: list[Finding]) -> tuple[tuple[str, int] | None, bool]
             elif word == "fault":
                 fault = json.loads(more[2])
                 found.append(Finding(more[0], int(more[1]), fault["kind"], fault["what"]))
+                if len(found) >= MOST:
+                    process.kill()
     process.wait()
     process.stdout.close()
     return last, finished
@@ -79,22 +81,26 @@ def _ending(code: int) -> str:
 
 
 def main() -> None:
-    """Search by hand: `python harness.py FIRST END [READER ..]` from the project's root."""
+    """Search by hand: `python tests/fuzz/harness.py FIRST END [READER ..]`."""
     import tempfile
     import time
+    from collections import Counter
 
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from fuzz.readers import NAMES
 
     first, end = int(sys.argv[1]), int(sys.argv[2])
-    for name in sys.argv[3:] or NAMES:
-        begun = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:
-            found = fuzz([(name, first, end)], Path(folder))
-        print(f"{name:22} {end - first:6} files {len(found):3} findings", end=" ")
-        print(f"{time.monotonic() - begun:6.1f} s", flush=True)
-        for finding in found:
-            print(f"    {finding.seed} {finding.kind}: {finding.what}", flush=True)
+    names = sys.argv[3:] or NAMES
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        found = fuzz([(name, first, end) for name in names], Path(folder))
+    for finding in found:
+        print(f"{finding.reader} {finding.seed} {finding.kind}: {finding.what}"[:400])
+    counts = Counter(finding.reader for finding in found)
+    print(
+        f"{len(names)} readers x {end - first} files in {time.monotonic() - begun:.0f} s: ", end=""
+    )
+    print(f"{len(found)} findings", dict(counts) or "")
 
 
 if __name__ == "__main__":

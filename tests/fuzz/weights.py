@@ -212,8 +212,12 @@ def read_adapter(path):
 
 
 def make_base_folder(folder):
-    parts = {"_class_name": "StableDiffusionPipeline", "vae": ["diffusers", "AutoencoderKL"],
-             "unet": ["diffusers", "U"], "text_encoder": ["t", "CLIPTextModel"]}  # fmt: skip
+    parts = {
+        "_class_name": "StableDiffusionPipeline",
+        "vae": ["diffusers", "AutoencoderKL"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+    }
     (folder / "text_encoder").mkdir(exist_ok=True)
     (folder / "model_index.json").write_text(json.dumps(parts))
     (folder / "qr.json").write_text(json.dumps({"steps": 20}))
