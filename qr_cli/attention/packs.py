@@ -299,11 +299,7 @@ def _read(path: Path, key: str) -> Array | None:
         with zipfile.ZipFile(path) as archive:
             return read_entry(archive, f"{key}.npy")
     except FAULTS as error:
-        if "a pickle" in str(error):
-            raise DataError(
-                f"{path}: {key!r} is {error}", hint="save it as text or numbers"
-            ) from error
-        raise _damaged(path, error) from error
+        raise _damaged(path, error, key) from error
 
 
 def _header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -325,7 +321,7 @@ def _opened(path: Path, key: str) -> Iterator[IO[bytes]]:
     except FAULTS as error:
         if isinstance(error, DataError):
             raise
-        raise _damaged(path, error) from error
+        raise _damaged(path, error, key) from error
 
 
 def _jpeg(content: bytes, path: Path, row: int) -> Image.Image:
@@ -339,7 +335,9 @@ def _undecodable(path: Path, row: int, error: Exception) -> DataError:
     return DataError(f"{path}: image {row} does not decode ({error})", hint="rebuild the pack")
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path, error: Exception, key: str = "") -> DataError:
+    if "a pickle" in str(error):
+        return DataError(f"{path}: {key!r} is {error}", hint="save it as text or numbers")
     return DataError(
         f"{path}: not a whole npz file ({error})", hint="download or copy the file again"
     )

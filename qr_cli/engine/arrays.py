@@ -75,7 +75,7 @@ def read_array(file: IO[bytes], size: int) -> NDArray[Any]:
     if needed > size - head.size:
         raise ValueError(f"{size - head.size:,} bytes where {head.shape} needs {needed:,}")
     values = np.empty(math.prod(head.shape), head.dtype)
-    view = memoryview(values.view(np.uint8)) if needed else memoryview(bytearray())
+    view = memoryview(values.view(np.uint8).data if needed else b"")
     done = 0
     while done < needed:
         read = file.readinto(view[done:])  # type: ignore[attr-defined]

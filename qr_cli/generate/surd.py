@@ -203,11 +203,14 @@ def _picture(folder: Path, name: Any) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
+_NO_PICTURE = (*FAULTS, Image.DecompressionBombError)
+
+
 def _decodes(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             image.load()
-    except (*FAULTS, Image.DecompressionBombError):
+    except _NO_PICTURE:
         return False
     return True
 

@@ -1,0 +1,33 @@
+"""The files that once crashed a reader, took its memory or got past it, one by one.
+
+`regressions/READER-SEED.*` are small; those of HDF5 are made again from their seeds. SciPy's reader
+of MATLAB files dies of mat5-0, mat5-236 and tables-260.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fuzz import harness
+from fuzz.readers import reader_of
+
+from qr_cli.errors import QrError
+
+KEPT = sorted(Path(__file__).with_name("regressions").iterdir())
+SEEDS = {"netcdf": (8, 10, 14, 78), "emit": (37, 75, 167), "prisma": (238, 247, 287)}
+
+
+@pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
+def test_a_file_that_once_did_harm_is_refused(file, tmp_path):
+    reader = reader_of(file.stem.rpartition("-")[0])
+    (target, *_) = [path for path in reader.make(tmp_path) if path.suffix == file.suffix]
+    shutil.copy(file, target)
+    try:
+        reader.read(target)
+    except QrError as error:
+        assert error.exit_code in reader.codes
+
+
+def test_damaged_hdf5_is_refused(tmp_path):
+    jobs = [(name, seed, seed + 1) for name, seeds in SEEDS.items() for seed in seeds]
+    assert not harness.fuzz(jobs, tmp_path)
