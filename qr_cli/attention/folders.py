@@ -20,13 +20,12 @@ from PIL import Image
 from torch import Tensor
 
 from qr_cli.attention.data import ImageSet, Settings
-from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.pictures import NO_PICTURE
 from qr_cli.errors import DataError, UsageError
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-_UNREADABLE = (*FAULTS, Image.DecompressionBombError)
 
 
 class Folder:
@@ -73,7 +72,7 @@ class Folder:
             try:
                 with Image.open(file) as image:
                     return image.height, image.width
-            except _UNREADABLE as error:
+            except NO_PICTURE as error:
                 if not self.settings.skip_bad:
                     raise _undecodable(file, error) from error
         raise DataError(f"{self.path}: none of its images opens")
@@ -113,7 +112,7 @@ class Folder:
                 with Image.open(file) as image:
                     if (image.height, image.width) != self.size:
                         return False
-            except _UNREADABLE as error:
+            except NO_PICTURE as error:
                 self._bad(file, error)
         return True
 
@@ -136,7 +135,7 @@ class Folder:
                 image.draft("RGB", (image.width // 8, image.height // 8))
                 image.load()
             return True
-        except _UNREADABLE as error:
+        except NO_PICTURE as error:
             self._bad(file, error)
             return False
 
@@ -167,7 +166,7 @@ def decode(file: Path) -> Image.Image:
     try:
         with Image.open(file) as image:
             return image.convert("RGB")
-    except _UNREADABLE as error:
+    except NO_PICTURE as error:
         raise _undecodable(file, error) from error
 
 

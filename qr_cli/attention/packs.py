@@ -26,6 +26,7 @@ from qr_cli.attention.boxes import Boxes, centre_view
 from qr_cli.attention.data import ImageSet, Settings, difference
 from qr_cli.engine.arrays import read_entry, read_header
 from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.pictures import NO_PICTURE
 from qr_cli.errors import DataError, EnvironmentFault, UsageError
 
 Array = NDArray[Any]
@@ -159,7 +160,7 @@ class _Pack:
             image = image if image.mode == "RGB" else image.convert("RGB")
             if (image.height, image.width) == size:  # tobytes: half the cost of np.asarray
                 return np.frombuffer(image.tobytes(), np.uint8).reshape(*size, 3)
-        except (*FAULTS, Image.DecompressionBombError) as error:
+        except NO_PICTURE as error:
             raise _undecodable(self.path, row, error) from error
         if image_size is None:
             raise DataError(
@@ -327,7 +328,7 @@ def _opened(path: Path, key: str) -> Iterator[IO[bytes]]:
 def _jpeg(content: bytes, path: Path, row: int) -> Image.Image:
     try:
         return Image.open(BytesIO(content), formats=("JPEG",))
-    except (*FAULTS, Image.DecompressionBombError) as error:
+    except NO_PICTURE as error:
         raise _undecodable(path, row, error) from error
 
 

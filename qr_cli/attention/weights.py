@@ -20,7 +20,7 @@ from qr_cli.attention.backbones.names import Arch, parse_arch
 from qr_cli.attention.backbones.records import residual_blocks
 from qr_cli.attention.official import translate
 from qr_cli.engine.damage import FAULTS
-from qr_cli.engine.tensors import load_torch
+from qr_cli.engine.tensors import NO_TENSORS, load_torch
 from qr_cli.errors import EnvironmentFault, MissingExtra, UsageError, WeightsError
 
 SHOWN = 20  # keys of each kind in a message
@@ -234,12 +234,11 @@ def _read_linear_as_fc(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str
 
 
 def _read_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, *FAULTS) as error:
+    except NO_TENSORS as error:
         raise WeightsError(f"{str(path)!r} is no safetensors file: {error}") from error
 
 

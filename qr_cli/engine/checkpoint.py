@@ -33,7 +33,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from qr_cli.engine.damage import FAULTS, damaged, reason
 from qr_cli.engine.run import RunFolder, inside, write_text
-from qr_cli.engine.tensors import save_tensors, share
+from qr_cli.engine.tensors import NO_TENSORS, save_tensors, share
 from qr_cli.errors import EnvironmentFault, RunFailed, WeightsError
 
 
@@ -166,7 +166,7 @@ def load(
         if averaged is not None:
             averaged.module.load_state_dict(load_file(folder / "ema.safetensors"))
             averaged.n_averaged.fill_(progress.step)
-    except (*FAULTS, SafetensorError) as error:
+    except NO_TENSORS as error:
         raise WeightsError(
             f"{folder} cannot be resumed: {reason(error)}", hint="--overwrite starts the run again"
         ) from error

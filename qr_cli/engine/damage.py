@@ -52,5 +52,5 @@ def damaged(
         yield
     except QrError:
         raise
-    except (*FAULTS, *also) as error:
+    except FAULTS + also as error:
         raise kind(f"{path} cannot be read: {reason(error)}", hint=hint) from error

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from qr_cli.engine.damage import FAULTS
+
+NO_TENSORS: tuple[type[Exception], ...] = FAULTS + (SafetensorError,)  # what readers raise
 ZIP = b"PK\x03\x04"
 PICKLES = 4  # of torch's old format, before the numbers: magic, version, machine, content
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.pictures import NO_PICTURE
 from qr_cli.errors import DataError
 
 
@@ -22,7 +22,7 @@ def load_picture(path: Path, resolution: int, *, flip: bool = False) -> Tensor:
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-    except (*FAULTS, Image.DecompressionBombError) as error:
+    except NO_PICTURE as error:
         raise DataError(f"{path} is no picture: {error}") from error
     scale = resolution / min(image.size)
     size = (

@@ -12,7 +12,7 @@ from numpy import ndarray
 from PIL import Image
 
 from qr_cli import __version__
-from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.pictures import NO_PICTURE
 from qr_cli.engine.run import write_text
 from qr_cli.errors import EnvironmentFault
 from qr_cli.generate.fingerprints import text_fingerprint, unet_fingerprint, weights_digest
@@ -95,7 +95,7 @@ def matches(path: Path, facts: Record) -> bool:
         with Image.open(path) as picture:
             picture.verify()
         found = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    except (*FAULTS, Image.DecompressionBombError):
+    except NO_PICTURE:
         return False
     if not isinstance(found, dict):
         return False

@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image
 
-from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.pictures import NO_PICTURE
 from qr_cli.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -203,14 +203,11 @@ def _picture(folder: Path, name: Any) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-_NO_PICTURE = (*FAULTS, Image.DecompressionBombError)
-
-
 def _decodes(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             image.load()
-    except _NO_PICTURE:
+    except NO_PICTURE:
         return False
     return True
 

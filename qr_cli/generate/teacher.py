@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from qr_cli.engine.damage import FAULTS
-from qr_cli.engine.tensors import load_torch, save_tensors
+from qr_cli.engine.tensors import NO_TENSORS, load_torch, save_tensors
 from qr_cli.errors import DataError, EnvironmentFault, UsageError, WeightsError, near
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def read_vectors(name: str) -> Vectors | None:
         try:
             about = json.loads((path / INDEX).read_text("utf-8"))
             rows = load_file(path / VECTORS)["vectors"]
-        except (*FAULTS, SafetensorError) as error:
+        except NO_TENSORS as error:
             raise DataError(f"{path} holds no vectors: {error}") from error
         return _checked(path, about.pop("texts"), list(rows), about)
     if path.suffix not in (".pt", ".pth", ".bin") or not path.is_file():

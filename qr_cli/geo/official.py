@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from qr_cli.engine import checkpoint
-from qr_cli.engine.damage import FAULTS
-from qr_cli.engine.tensors import load_torch
+from qr_cli.engine.tensors import NO_TENSORS, load_torch
 from qr_cli.errors import WeightsError
 from qr_cli.geo.geoformer import BatchNorm, Geoformer
 from qr_cli.geo.inputs import Words
@@ -179,7 +177,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state: Any = load_torch(path)
-    except (*FAULTS, SafetensorError) as error:
+    except NO_TENSORS as error:
         raise WeightsError(
             f"{path}: cannot be read safely; save it again as safetensors",
             hint=str(error).partition("\n")[0][:80],
