@@ -69,6 +69,24 @@ class MissingExtra(EnvironmentFault):
         )
 
 
+EXTRAS = {  # package as imported -> the extra that brings it
+    "timm": "timm",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnx",
+    "scipy": "fuse",
+    "h5py": "fuse",
+    "rasterio": "fuse",
+    "spectral": "fuse",
+    "sympy": "geo",
+    "sklearn": "handoff",
+    "jieba": "handoff",
+    "transformers": "bert",
+    "diffusers": "generate",
+    "tensorboard": "tracking",
+}
+
+
 class RunFailed(QrError, RuntimeError):
     """The run itself failed: a loss that is not finite, a result that is not equal (exit 6)."""
 

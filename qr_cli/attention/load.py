@@ -54,6 +54,7 @@ def network(card: Mapping[str, Any]) -> nn.Module:
         stages=card["stages"],
         blocks=card["blocks"],
         place=card["place"],
+        replace=card.get("replace", False),
         identity_start=card["identity_start"],
         srp=card.get("srp"),
         srp_at=card.get("srp_at", "blocks"),

@@ -176,7 +176,7 @@ class AttentionTask:
             "blocks": recipe.model.blocks,
             "place": recipe.model.place,
             "identity_start": self._identity_start(),
-            **recipe.model.model_dump(include={"srp", "srp_at", "srp_init"}),
+            **recipe.model.model_dump(include={"replace", "srp", "srp_at", "srp_init"}),
             "num_classes": recipe.model.num_classes or len(self.train_set.classes),
             "classes": list(self.train_set.classes),
             "input_size": [3, height, width],

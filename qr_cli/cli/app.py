@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from io import TextIOWrapper
+from itertools import takewhile
 from typing import Annotated, NoReturn
 
 import typer
 
 from qr_cli import __version__
+from qr_cli.cli.faults import OUT_OF_MEMORY, translate
 from qr_cli.cli.lazy import Stub, lazy_app
 from qr_cli.cli.output import out
-from qr_cli.errors import EnvironmentFault, Interrupted, QrError, UsageError
+from qr_cli.errors import Interrupted, QrError
 from qr_cli.registry import only_code_of
 
 _DO, _LOOK = "Do", "Look"
@@ -84,15 +85,13 @@ def run(arguments: list[str] | None = None) -> int:
         return 141
     except (KeyboardInterrupt, typer.Abort):
         fault: QrError = Interrupted("interrupted")
-    except QrError as error:
-        fault = error
     except Exception as error:
-        fault = _translate(error)
-        if os.environ.get("QR_DEBUG"):
+        fault = translate(error)
+        if os.environ.get("QR_DEBUG") and not isinstance(error, QrError):
             raise
     if fault.hint is None and not isinstance(fault, Interrupted):
-        command = [word for word in words[:2] if not word.startswith("-")]
-        fault.hint = " ".join(["qr", *command, "--help"])
+        memory = fault.message == OUT_OF_MEMORY
+        fault.hint = _LESS[words[0] == "train"] if memory else _help(words)
     if fault.message:  # a bare call has shown its help
         out.error(fault)
     return fault.exit_code
@@ -108,31 +107,14 @@ def _never_fail_on_characters() -> None:
             stream.reconfigure(errors=errors)
 
 
-def _translate(error: Exception) -> QrError:
-    """Return an error of Typer, the machine or ourselves as a sentence with an exit code."""
-    if isinstance(error, _USAGE):
-        context = getattr(error, "ctx", None)
-        message = getattr(error, "format_message", error.__str__)().rstrip(".")
-        for pattern, words in _WORDS:
-            message = re.sub(pattern, words, message)
-        hint = f"{context.command_path} --help" if context else None
-        return UsageError(message[:1].lower() + message[1:], hint=hint)
-    text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
-        return EnvironmentFault("out of memory", hint="halve --batch-size, double --accumulate")
-    if isinstance(error, OSError) and error.errno is not None:
-        where = f" {error.filename}" if error.filename else ""
-        return EnvironmentFault(f"cannot use{where}: {error.strerror}")
-    return QrError(
-        f"{type(error).__name__}: {text[:300]} (this is a bug in qr)",
-        hint="set QR_DEBUG=1 to see where",
-    )
+def _help(words: list[str]) -> str:
+    """Return the help of the command: two words for a group, three for one inside a group."""
+    depth = {"train": 2, "eval": 2, "list": 2, "data": 3}
+    named = list(takewhile(lambda word: not word.startswith("-"), words))
+    return " ".join(["qr", *named[: depth.get(named[0], 1) if named else 0], "--help"])
 
 
-_NO_MEMORY = ("out of memory", "can't allocate", "bad_alloc")
-_WORDS = (  # Typer's ways to say it, and ours
-    (r"\.? (?:Did you mean|\(Possible options:) (.*?)[?)]*$", r" (did you mean \1?)"),
-    (r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)", r"unexpected argument: \1"),
-)
-# Typer's public names include BadParameter only; its base is what every usage fault is.
-_USAGE = typer.BadParameter.__bases__[0]
+_LESS = {  # memory
+    True: "halve --batch-size, double --accumulate",
+    False: "free memory, or ask for less at once: --batch-size, --tile",
+}

@@ -33,7 +33,8 @@ def command(call: Call[Generate]) -> None:
             out.record(record)
             if "image" in record:
                 out.value(record["image"])
-            found.append(record)
+            if not out.streams or "error" in record:  # a stream may have no end
+                found.append(record)
     _raise_worst(found)
 
 

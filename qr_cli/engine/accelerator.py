@@ -14,7 +14,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
 
 from qr_cli.engine.recipe import Run
-from qr_cli.errors import EnvironmentFault
+from qr_cli.errors import EXTRAS, EnvironmentFault
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ def _warn_of_bf16() -> None:
 def check_tracker(tracker: str) -> None:
     """Raise `EnvironmentFault` when a tracker's package is missing: Accelerate would drop it."""
     if tracker != "none" and tracker not in {str(name) for name in get_available_trackers()}:
+        package = f"'qr-cli[{EXTRAS[tracker]}]'" if tracker in EXTRAS else tracker
         raise EnvironmentFault(
-            f"--tracker: the package of {tracker} is not installed", hint=f"pip install {tracker}"
+            f"--tracker: the package of {tracker} is not installed", hint=f"pip install {package}"
         )

@@ -32,7 +32,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from qr_cli.engine.damage import FAULTS, damaged, reason
-from qr_cli.engine.run import RunFolder, inside, write_text
+from qr_cli.engine.files import flush, write_text
+from qr_cli.engine.run import RunFolder, inside
 from qr_cli.engine.tensors import NO_TENSORS, save_tensors, share
 from qr_cli.errors import EnvironmentFault, RunFailed, WeightsError
 
@@ -125,10 +126,12 @@ def save(
             if is_best:
                 _point(run.path / "best.json", final, epoch=progress.epoch, value=progress.best)
             _rotate(run, keep)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save: RuntimeError
+    except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(hidden, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        if "inline_container" in reason:  # torch's writer does not say why it failed
+        if isinstance(error, RuntimeError):
+            if "inline_container" not in reason:  # torch's writer; a rank that is gone, say
+                raise
             reason = "a file could not be written; is the disk full?"
         raise EnvironmentFault(
             f"cannot save {final}: {reason}",
@@ -272,17 +275,11 @@ def _plain(state: dict[str, Any]) -> dict[str, Any]:
 def _publish(hidden: Path, final: Path) -> None:
     """Flush every file of `hidden`, then give the folder its final name."""
     for path in [*hidden.iterdir(), hidden]:
-        _flush(path)
+        flush(path)
     if final.exists():  # left by a run that died between this rename and the pointer
         _delete(final)
     os.replace(hidden, final)
-    _flush(final.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    flush(final.parent)
 
 
 def _delete(folder: Path) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.files import write_text
 from qr_cli.engine.recipe import Recipe
 from qr_cli.engine.report import Plot, Table, write_report
-from qr_cli.engine.run import RunFolder, to_json, write_text
+from qr_cli.engine.run import RunFolder, to_json
 
 Record = dict[str, Any]
 

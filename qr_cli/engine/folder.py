@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from qr_cli.engine.files import flush, occupied, sibling
 from qr_cli.engine.recipe import Report
 from qr_cli.errors import EnvironmentFault, UsageError
 
@@ -44,7 +45,7 @@ def free_for_report(report: Report) -> Path | None:
     folder = Path(report.out)
     if folder.is_file():
         raise UsageError(f"--out: {folder} is a file", hint="--out FOLDER")
-    if folder.is_dir() and any(folder.iterdir()):
+    if occupied(folder):
         if not _is_report(folder):
             raise UsageError(
                 f"--out: {folder} holds something else than a report", hint="--out another folder"
@@ -72,7 +73,8 @@ def _is_report(folder: Path) -> bool:
 @contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
     """Yield a hidden sibling of `folder` that takes its name when the block ends well."""
-    hidden, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
+    hidden = sibling(folder)  # of this process: ranks may fill one cache at once
+    old = sibling(folder.with_name(f"{folder.name}.old"))
     try:
         shutil.rmtree(hidden, ignore_errors=True)
         hidden.mkdir(parents=True)
@@ -81,12 +83,12 @@ def appearing(folder: Path) -> Iterator[Path]:
         if len(files) > MANY:
             os.sync()  # one wait instead of one per picture
         for path in [*(files if len(files) <= MANY else ()), hidden]:
-            _flush(path)
+            flush(path)
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
             os.replace(folder, old)
         os.replace(hidden, folder)
-        _flush(folder.parent)
+        flush(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise EnvironmentFault(
@@ -94,9 +96,3 @@ def appearing(folder: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)

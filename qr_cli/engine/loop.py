@@ -293,7 +293,8 @@ class _Loop:
             self.listener.record(record)
         if self.run.phase:
             return
-        numbers = {k: v for k, v in record.items() if isinstance(v, int | float)}
+        event = record["event"]  # the loss of a step and the mean of an epoch are two curves
+        numbers = {f"{event}/{k}": v for k, v in record.items() if isinstance(v, int | float)}
         self.accelerator.log(numbers, step=self.progress.step)
 
     def _lr(self) -> float:

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 
 from qr_cli.engine.damage import damaged
 from qr_cli.engine.figures import DARK, LIGHT, Theme, render
-from qr_cli.engine.run import flatten, write_bytes
+from qr_cli.engine.files import write_bytes
+from qr_cli.engine.run import flatten
 
 Record = dict[str, Any]
 SHARES = ("top1", "top5", "accuracy")  # shown in per cent

@@ -13,7 +13,6 @@ import json
 import logging
 import math
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +21,11 @@ from typing import Any, Literal
 import yaml
 
 from qr_cli.engine.damage import damaged
+from qr_cli.engine.files import TEMPORARY, occupied, write_text
 from qr_cli.engine.recipe import Recipe
 from qr_cli.errors import EnvironmentFault, UsageError, WeightsError
 
 Record = dict[str, Any]
-_TEMPORARY = re.compile(r"\..+\.\d+")  # as `write_text` names them
 
 
 class RunFolder:
@@ -58,7 +57,7 @@ class RunFolder:
                 run to resume had another recipe.
             EnvironmentFault: it cannot be written.
         """
-        if not self._occupied():
+        if not occupied(self.path):
             return
         if resume:
             self._check_same(recipe)
@@ -79,7 +78,7 @@ class RunFolder:
         Raises:
             EnvironmentFault: it cannot be written.
         """
-        resumed = resume and self._occupied()
+        resumed = resume and occupied(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._clear("temporary" if resumed else "all")
@@ -91,18 +90,13 @@ class RunFolder:
             ) from error
         return resumed
 
-    def _occupied(self) -> bool:
-        if not self.path.is_dir():
-            return self.path.exists()
-        return any(not _TEMPORARY.match(path.name) for path in self.path.iterdir())
-
     def _clear(self, what: Literal["temporary", "all"]) -> None:
         """Delete what killed processes left half written, or everything.
 
         recipe.yaml is left to be replaced: without it nothing would tell that this is a run.
         """
         for path in self.path.iterdir():
-            if path.name == "recipe.yaml" or not (what == "all" or _TEMPORARY.match(path.name)):
+            if path.name == "recipe.yaml" or not (what == "all" or TEMPORARY.fullmatch(path.name)):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -112,7 +106,10 @@ class RunFolder:
     def _check_same(self, recipe: Recipe) -> None:
         stored = self.path / "recipe.yaml"
         if not stored.is_file():
-            raise UsageError(f"{self.path} holds no run to resume (no recipe.yaml)")
+            raise UsageError(
+                f"{self.path} holds no run to resume (no recipe.yaml)",
+                hint="leave out --resume and name another: --name NAME, or --out FOLDER",
+            )
         with damaged(stored, UsageError, hint="--overwrite starts the run again"):
             before = flatten(yaml.safe_load(stored.read_text("utf-8")))
         after = flatten(yaml.safe_load(dump_yaml(recipe)))
@@ -212,25 +209,6 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix.rstrip("."): tree}
     return {k: v for key, sub in tree.items() for k, v in flatten(sub, f"{prefix}{key}.").items()}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sibling = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with sibling.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(sibling, path)
-    finally:
-        sibling.unlink(missing_ok=True)
 
 
 def _number(value: Any) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qr_cli.engine.figures import LIGHT, render
+from qr_cli.engine.files import write_bytes
 from qr_cli.engine.report import Plot, Table, write_report
-from qr_cli.engine.run import write_bytes
 from qr_cli.fuse import plots
 from qr_cli.fuse.preview import Preview
 from qr_cli.fuse.recipe import Fuse

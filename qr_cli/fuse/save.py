@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qr_cli.engine.run import write_text
+from qr_cli.engine.files import write_text
 from qr_cli.fuse.encode import Encoding, encoding
 from qr_cli.fuse.formats.geotiff import BLOCK
 from qr_cli.fuse.formats.write import Writer, open_writer

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qr_cli.engine.run import write_text
+from qr_cli.engine.files import whole, write_text
 from qr_cli.errors import DataError, UsageError
 from qr_cli.fuse import known, noise, sensors
 from qr_cli.fuse.block import Block
@@ -73,9 +73,8 @@ def simulate_files(
         ("reference", pair.reference, wave),
     ):
         save_array(out / f"{name}.{suffix}", values.astype(np.float32), wavelength_nm=at)
-    with (out / ".psf.npy").open("wb") as file:
-        np.save(file, np.asarray(pair.psf.taps), allow_pickle=False)
-    (out / ".psf.npy").replace(out / "psf.npy")
+    with whole(out / "psf.npy") as hidden:
+        np.save(hidden, np.asarray(pair.psf.taps), allow_pickle=False)
     write_text(out / "srf.csv", csv(pair.srf))
     truth = {
         "event": "simulated",

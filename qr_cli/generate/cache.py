@@ -26,6 +26,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from qr_cli.engine.files import flush, sibling
 from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import EnvironmentFault
 from qr_cli.generate.encode import encode_texts, tokenize
@@ -56,15 +57,13 @@ def key_of(*parts: Any) -> str:
 @contextmanager
 def filling(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     """Yield a hidden folder that becomes `folder`, unless another process was faster."""
-    hidden = folder.with_name(f".{folder.name}.{os.getpid()}")
+    hidden = sibling(folder)
     try:
         hidden.mkdir(parents=True)
         yield hidden
         (hidden / MANIFEST).write_text(json.dumps(dict(manifest), indent=1) + "\n", "utf-8")
         for path in [*hidden.iterdir(), hidden]:
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+            flush(path)
         if not (folder / MANIFEST).is_file():
             os.replace(hidden, folder)
     except OSError as error:

@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 
 from qr_cli.engine.damage import damaged
+from qr_cli.engine.files import write_text
 from qr_cli.engine.folder import appearing, usable
-from qr_cli.engine.run import write_text
 from qr_cli.errors import DataError, UsageError
 from qr_cli.generate.clean import clean
 from qr_cli.generate.surd import METADATA, PICTURES, dump

@@ -17,8 +17,8 @@ from PIL import Image
 
 from qr_cli.engine.evaluation import write_evaluation
 from qr_cli.engine.figures import LIGHT
+from qr_cli.engine.files import whole, write_text
 from qr_cli.engine.report import Plot, Table
-from qr_cli.engine.run import write_text
 from qr_cli.generate import plots
 from qr_cli.generate.adapter import SURAdapter
 from qr_cli.generate.diagnose import embed
@@ -143,7 +143,8 @@ def _pictures(folder: Path, what: Evaluated) -> None:
             cell.condition if cell.eta in (0.0, what.eta) else f"{cell.condition}-eta{cell.eta:g}"
         )
         for number, pixels in enumerate(pictures):
-            Image.fromarray(pixels.numpy()).save(folder / "images" / f"{number:05d}-{name}.png")
+            with whole(folder / "images" / f"{number:05d}-{name}.png") as hidden:
+                Image.fromarray(pixels.numpy()).save(hidden)
     write_png(folder / "grid.png", _grid(what, LIGHT, 8))
 
 

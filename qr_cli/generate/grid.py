@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from qr_cli.engine.figures import LIGHT, SMALL, TEXT, WIDTH, Theme, render
-from qr_cli.engine.run import write_bytes
+from qr_cli.engine.files import write_bytes
 
 ROWS = 12  # of a grid; more are left out, and the grid says so
 _GAP, _LINE = 0.12, 0.17  # inches

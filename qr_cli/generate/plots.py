@@ -125,7 +125,7 @@ def attention_plot(weights: Array, labels: Sequence[Sequence[str]]) -> Plot:
 
 def map_plot(texts: Texts, adapted: Array) -> Plot | None:
     """Return narratives, adapted narratives and keywords in the plane of most spread."""
-    if texts.labels is None:
+    if texts.labels is None or len(texts.keywords) < 3:  # fewer span no plane
         return None
     mean = texts.keywords.mean(0)
     keywords, narratives, moved = (

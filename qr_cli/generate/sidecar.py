@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from numpy import ndarray
 from PIL import Image
 
 from qr_cli import __version__
+from qr_cli.engine.files import whole, write_text
 from qr_cli.engine.pictures import NO_PICTURE
-from qr_cli.engine.run import write_text
 from qr_cli.errors import EnvironmentFault
 from qr_cli.generate.fingerprints import text_fingerprint, unet_fingerprint, weights_digest
 from qr_cli.generate.sample_recipe import Generate
@@ -76,17 +75,14 @@ class Facts:
 
 def write_picture(path: Path, pixels: ndarray, facts: Record) -> None:
     """Write a picture, then its facts; each file appears whole."""
-    sibling = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        Image.fromarray(pixels).save(sibling, format="PNG")
-        os.replace(sibling, path)
+        with whole(path) as hidden:
+            Image.fromarray(pixels).save(hidden, format="PNG")
         write_text(path.with_suffix(".json"), json.dumps(facts, indent=1, default=list) + "\n")
     except OSError as error:
         raise EnvironmentFault(
             f"cannot write {path}: {error.strerror}", hint="--out another folder"
         ) from error
-    finally:
-        sibling.unlink(missing_ok=True)
 
 
 def matches(path: Path, facts: Record) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from qr_cli.engine.launch import is_child
-from qr_cli.errors import QrError, UsageError
+from qr_cli.errors import EnvironmentFault, QrError, UsageError
 from qr_cli.generate.attach import attach
 from qr_cli.generate.base import base_folder, load_base, set_solver, wishes
 from qr_cli.generate.draw import draw, noise, picture_size
@@ -110,11 +110,17 @@ class Studio:
                 self._check_free(picture.path(self.out, variant))
 
     def make(self, batch: Batch) -> list[Record]:
-        """Draw, write and describe a batch; a fault is the answer of each of its pictures."""
+        """Draw, write and describe a batch; a fault is the answer of each of its pictures.
+
+        Raises:
+            EnvironmentFault: the machine refuses, which is no fault of a prompt.
+        """
         try:
             if batch[0].prompt.fault:
                 raise batch[0].prompt.fault
             return self._make(batch)
+        except EnvironmentFault:
+            raise
         except QrError as error:
             fault = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
             return [{"id": picture.prompt.id, "error": fault} for picture in batch]

@@ -145,14 +145,14 @@ def read_vectors(name: str) -> Vectors | None:
 
 def write_vectors(vectors: Vectors, out: Path) -> None:
     """Write vectors in float16: a ``.pt`` file as the authors do, otherwise a folder of ours."""
+    from qr_cli.engine.files import whole
     from qr_cli.engine.folder import appearing
 
     rows = vectors.rows.half()
     if out.suffix == ".pt":
-        hidden = out.with_name(f".{out.name}.new")
-        hidden.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({t: row.clone() for t, row in zip(vectors.texts, rows, strict=True)}, hidden)
-        hidden.replace(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with whole(out) as hidden:
+            torch.save({t: row.clone() for t, row in zip(vectors.texts, rows, strict=True)}, hidden)
         return
     about = vectors.about | {"dtype": "float16", "sha256": _sha(rows.numpy().tobytes())}
     with appearing(out) as hidden:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from qr_cli.engine.evaluation import write_evaluation
+from qr_cli.engine.files import write_bytes
 from qr_cli.engine.report import Link, Table
-from qr_cli.engine.run import write_bytes
 from qr_cli.errors import DataError
 from qr_cli.geo import metrics, page
 from qr_cli.geo.cases import Case, choose

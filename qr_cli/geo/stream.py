@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from qr_cli.engine.filenames import file_name
+from qr_cli.engine.files import write_bytes
 from qr_cli.engine.interrupts import interrupts
-from qr_cli.engine.run import write_bytes
 from qr_cli.errors import DataError, Interrupted, UsageError
 from qr_cli.geo import page
 from qr_cli.geo.both import Said

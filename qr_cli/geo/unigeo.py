@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from qr_cli.engine.filenames import file_name
+from qr_cli.engine.folder import appearing
 from qr_cli.engine.unpickle import load_pickle
 from qr_cli.errors import DataError, UsageError
 
@@ -46,11 +46,9 @@ def convert(
     if missing is not None:
         raise DataError(f"{missing}: no such file")
     categories = _categories(files)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    (part / "diagrams").mkdir(parents=True)
     counts: dict[str, int] = {}
-    try:
+    with appearing(out) as part:
+        (part / "diagrams").mkdir()
         for file in files:
             if file.stem == CATEGORIES:
                 continue
@@ -69,11 +67,6 @@ def convert(
             "sources": {f.name: _digest(f) for f in files},
         }
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return manifest
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from qr_cli.engine import checkpoint
-from qr_cli.engine.run import write_text
+from qr_cli.engine.files import whole, write_text
 from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import WeightsError, near
 from qr_cli.geo.tiny import Tiny
@@ -110,9 +110,8 @@ def pack(model: Tiny, card: dict[str, Any], path: Path) -> int:
         if not name.startswith(("relation.", "marks."))
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}")
-    save_tensors(state, hidden)
-    hidden.replace(path)
+    with whole(path) as hidden:
+        save_tensors(state, hidden)
     told = {**card, "folded": model.vision, "classes": {}, "marks": 0}
     write_text(path.with_suffix(".json"), json.dumps(told, ensure_ascii=False, indent=1) + "\n")
     return path.stat().st_size

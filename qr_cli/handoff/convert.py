@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,7 +116,7 @@ def stats(source: str, *, against: str | None = None, label_base: str = "auto") 
 
 
 def _vocabulary(path: Path, target: Path, overwrite: bool) -> Record:
-    from qr_cli.engine.run import write_text
+    from qr_cli.engine.files import whole, write_text
     from qr_cli.handoff.readers.pickles import read_vocabulary
 
     tokens, vectors = read_vocabulary(path)
@@ -125,9 +124,8 @@ def _vocabulary(path: Path, target: Path, overwrite: bool) -> Record:
     if any(f.exists() for f in files) and not overwrite:
         raise UsageError(f"{target} holds a vocabulary", hint="--overwrite replaces it")
     target.mkdir(parents=True, exist_ok=True)
-    hidden = target / f".embeddings.{os.getpid()}.npy"
-    np.save(hidden, vectors.astype(np.float32))
-    os.replace(hidden, files[1])
+    with whole(files[1]) as hidden:
+        np.save(hidden, vectors.astype(np.float32))
     write_text(files[0], json.dumps({"tokens": tokens[2:], "counts": []}, ensure_ascii=False))
     return {"event": "convert", "format": "vocab", "tokens": len(tokens), "file": str(files[0])}
 

@@ -371,7 +371,7 @@ def _calibrate(
     recipe: HandoffEval, dialogues: Sequence[Dialogue], doing: Callable[[str, str], None]
 ) -> Iterator[Record]:
     """Fit calibration, thresholds and quantiles on the dialogues, for each run."""
-    from qr_cli.engine.run import write_text
+    from qr_cli.engine.files import write_text
     from qr_cli.handoff.corpus import Corpus
     from qr_cli.handoff.operating import fit_on
 

@@ -11,7 +11,6 @@ its name, dialogues are run through it and compared with the model.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qr_cli.engine.run import write_text
+from qr_cli.engine.files import whole, write_text
 from qr_cli.errors import MissingExtra, RunFailed, UsageError
 from qr_cli.handoff.ask_recipe import Ask
 from qr_cli.handoff.bases.dami import DAMI, TAGS, positions
@@ -80,16 +79,12 @@ def export(recipe: Ask) -> Record:
     net, unrolled = network(model), target.suffix == ".pt2"
     step = StepFunction(net, slope, offset, padded=unrolled).eval()
     width = recipe.look.max_tokens
-    hidden = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole(target) as hidden:
         run = (_to_pt2 if unrolled else _to_onnx)(step, hidden, width)
         worst = _compare(model, run, width if unrolled else None)
         if worst > TOLERANCE:
             raise RunFailed(f"{target.name} differs from the model by {worst:.1e}; it is not kept")
-        os.replace(hidden, target)
-    finally:
-        hidden.unlink(missing_ok=True)
     about = _describe(model, step, width if unrolled else None)
     write_text(target.with_name(target.name + ".json"), json.dumps(about, indent=1) + "\n")
     return {

@@ -14,13 +14,13 @@ labels, never inputs of a model.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from qr_cli.engine.files import whole
 from qr_cli.errors import DataError, near
 
 CUSTOMER, AGENT = "customer", "agent"
@@ -220,18 +220,10 @@ def to_json(dialogue: Dialogue) -> dict[str, Any]:
 
 def write_jsonl(path: Path, dialogues: Iterable[Dialogue]) -> int:
     """Write dialogues so that the file appears whole; return their number."""
-    sibling = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
-    try:
-        with sibling.open("w", encoding="utf-8") as file:
-            for dialogue in dialogues:
-                file.write(json.dumps(to_json(dialogue), ensure_ascii=False) + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(sibling, path)
-    finally:
-        sibling.unlink(missing_ok=True)
+    with whole(path) as hidden, hidden.open("w", encoding="utf-8") as file:
+        for count, dialogue in enumerate(dialogues, start=1):  # noqa: B007
+            file.write(json.dumps(to_json(dialogue), ensure_ascii=False) + "\n")
     return count
 
 

@@ -13,9 +13,10 @@ import torch
 from accelerate import Accelerator
 
 from qr_cli.engine import checkpoint
+from qr_cli.engine.files import whole, write_text
 from qr_cli.engine.loader import Fetch, Loader
 from qr_cli.engine.optim import build_optimizer, build_schedule
-from qr_cli.engine.run import RunFolder, write_text
+from qr_cli.engine.run import RunFolder
 from qr_cli.engine.task import Best, Models, Parts, Phase, Record, Update
 from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import DataError, UsageError
@@ -103,7 +104,8 @@ class HandoffTask:
         self.corpus.needed[np.isnan(self.corpus.handoff)] = np.nan
         if run.writes:
             state = {k: v.contiguous() for k, v in phase.pair.state_dict().items()}
-            save_tensors(state, run.path / "simulator.safetensors")
+            with whole(run.path / "simulator.safetensors") as hidden:
+                save_tensors(state, hidden)
 
     def _simulates(self) -> bool:
         causal = self.recipe.causal

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from qr_cli.engine.filenames import file_name
-from qr_cli.engine.run import write_bytes
-from qr_cli.errors import DataError, EnvironmentFault, UsageError
+from qr_cli.engine.files import write_bytes
+from qr_cli.errors import DataError, UsageError
 from qr_cli.handoff.ask import opened, policy_of
 from qr_cli.handoff.ask_recipe import Ask
 from qr_cli.handoff.decider import STATES, Decider
@@ -108,7 +108,7 @@ def trace(recipe: Ask) -> Iterator[Record]:
             file = folder / f"{file_name(drawn.session)}.{kind}"
             if file.exists() and not recipe.look.overwrite:
                 raise UsageError(f"--trace: {file} exists", hint="--overwrite replaces it")
-            _write(file, _render(drawn, kind))
+            write_bytes(file, _render(drawn, kind))
             yield {"event": "trace", "session_id": drawn.session, "file": str(file)}
     if not found:
         what = f"no session {recipe.look.only!r}" if recipe.look.only else "no dialogue"
@@ -175,11 +175,3 @@ def _render(drawn: Trace, kind: str) -> bytes:
     from qr_cli.handoff.trace_png import picture
 
     return picture(drawn)
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file that appears whole."""
-    try:
-        write_bytes(file, content)
-    except OSError as error:
-        raise EnvironmentFault(f"cannot write {file}: {error.strerror}") from error

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from qr_cli.engine.files import write_text
 from qr_cli.engine.report import Table
 from qr_cli.engine.report import write_report as write_page
-from qr_cli.engine.run import RunFolder, dump_yaml, to_json, write_text
+from qr_cli.engine.run import RunFolder, dump_yaml, to_json
 from qr_cli.reparam.folding import Result
 from qr_cli.reparam.plots import plots
 from qr_cli.reparam.recipe import Reparam

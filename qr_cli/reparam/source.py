@@ -25,6 +25,7 @@ from qr_cli.attention.official import translate
 from qr_cli.attention.weights import Weights, head_names, load_state, read_file
 from qr_cli.engine.checkpoint import read_card, resolve
 from qr_cli.errors import UsageError, WeightsError
+from qr_cli.reparam.categories import categories
 from qr_cli.reparam.load import build_foreign, build_reparam
 from qr_cli.reparam.load import load as load_reparam
 from qr_cli.reparam.names import ASR_RESNET, KEYS, OFFICIAL, parse_arch
@@ -147,6 +148,9 @@ def _file(path: Path, settings: Settings) -> Source:
         load_state(model, Weights(dict(tensors), path.name))
         return Source(str(path), path, model.eval(), tensors, card, IMAGENET_SIZE, text, notes)
     model, card, tensors = _named(arch.name, dict(arch.options), text, tensors, settings, path.name)
+    if ":" in arch.name:
+        found = categories(parse_backbone(text), path, sha256(path), card["num_classes"])
+        card["classes"] = list(found or card["classes"])
     known: Any = model.eval()
     known.card = card
     for name in ("classes", "mean", "std", "input_size"):

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from qr_cli.attention.backbones.create import create_backbone
 from qr_cli.engine.accelerator import check_device
+from qr_cli.engine.files import write_text
 from qr_cli.engine.folder import appearing, usable
-from qr_cli.engine.run import write_text
 from qr_cli.errors import EnvironmentFault, UsageError
 from qr_cli.reparam import approx, exporting, folder, latency, outcome
 from qr_cli.reparam.folding import Result, fold

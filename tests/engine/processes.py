@@ -74,7 +74,7 @@ class Server:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def _answer(self):
         return json.loads(self.process.stdout.readline())

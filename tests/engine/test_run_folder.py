@@ -9,7 +9,8 @@ import toy
 import yaml
 from processes import leftovers
 
-from qr_cli.engine.run import RunFolder, dump_yaml, to_json, write_text
+from qr_cli.engine.files import write_text
+from qr_cli.engine.run import RunFolder, dump_yaml, to_json
 from qr_cli.errors import EnvironmentFault, UsageError
 
 FOLDER = Path("runs/toy/run")
@@ -82,7 +83,7 @@ def test_a_damaged_recipe_is_named_on_resume(folder):
 @pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
 def test_a_run_killed_before_its_recipe_was_written_is_no_obstacle(flags):
     FOLDER.mkdir(parents=True)
-    (FOLDER / ".recipe.yaml.4711").write_text("half")
+    (FOLDER / ".recipe.qr-host-4711.yaml").write_text("half")
     toy.run(schedule__epochs=1, **flags)
     assert leftovers(FOLDER) == []
 
@@ -90,7 +91,7 @@ def test_a_run_killed_before_its_recipe_was_written_is_no_obstacle(flags):
 def test_a_run_killed_before_its_first_checkpoint_starts_again_on_resume(folder):
     (FOLDER / "checkpoints/.epoch-0001").mkdir(parents=True)
     (FOLDER / "checkpoints/.epoch-0001/model.safetensors").write_bytes(b"half")
-    (FOLDER / ".run.json.4711").write_text("half")
+    (FOLDER / ".run.qr-host-4711.json").write_text("half")
     (FOLDER / "metrics.jsonl").write_text('{"event": "step", "step": 5}\n{"event": "epo')
     finished, listener = toy.run(resume=True)
     assert leftovers(FOLDER) == []

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qr_cli.engine.files import publish, sibling
 from qr_cli.errors import DataError, MissingExtra
 from qr_cli.fuse.raster import Raster, Transform, Window, nanometres
 
@@ -99,10 +100,15 @@ class EnviWriter:
         self, path: Path, shape: tuple[int, int, int], dtype: np.dtype, about: dict[str, Any]
     ) -> None:
         self.path, self.image = path, path.with_suffix(".img")
-        self.hidden = [p.with_name(f".{p.name}.{os.getpid()}") for p in (path, self.image)]
+        self.hidden = [sibling(p) for p in (path, self.image)]
         self.shape, self.dtype, self.about = shape, dtype, about
         rows, columns, bands = shape
-        self.stored = np.memmap(self.hidden[1], dtype, "w+", shape=(bands, rows, columns))
+        with self.hidden[1].open("wb") as file:  # a map of a file without room would be a bus error
+            size = rows * columns * bands * dtype.itemsize
+            file.truncate(size)
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, size)
+        self.stored = np.memmap(self.hidden[1], dtype, "r+", shape=(bands, rows, columns))
 
     def write(self, row: int, column: int, values: NDArray) -> None:
         """Write stored values (h, w, B) at a place."""
@@ -114,8 +120,8 @@ class EnviWriter:
         self.stored.flush()
         del self.stored
         self.hidden[0].write_text(self._header(nodata), "utf-8")
-        os.replace(self.hidden[1], self.image)
-        os.replace(self.hidden[0], self.path)
+        publish(self.hidden[1], self.image)
+        publish(self.hidden[0], self.path)
 
     def abandon(self) -> None:
         """Delete what was begun."""

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qr_cli.errors import DataError, MissingExtra, UsageError
+from qr_cli.engine.files import publish, sibling
+from qr_cli.errors import DataError, EnvironmentFault, MissingExtra, UsageError
 from qr_cli.fuse.raster import Array, Raster, Transform, Window, nanometres
 
 NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(nm|nanometers?|um|µm|micrometers?)", re.IGNORECASE)
@@ -20,7 +21,12 @@ BLOCK = 256
 CACHE_MB = "128"
 
 
-def _rasterio() -> Any:
+def require_rasterio() -> Any:
+    """Return the package.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
     os.environ.setdefault("GDAL_CACHEMAX", CACHE_MB)  # else 5 % of the machine's memory
     try:
         import rasterio
@@ -36,7 +42,7 @@ def open_tiff(path: Path) -> Raster:
         DataError: it cannot be read.
         MissingExtra: rasterio is not installed.
     """
-    rasterio = _rasterio()
+    rasterio = require_rasterio()
     with _faults(path), _quiet(rasterio):
         file = rasterio.open(path, driver=_driver(path))
     _check_size(file, path)
@@ -116,8 +122,21 @@ def _quiet(rasterio: Any) -> Iterator[None]:
 
 
 @contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    rasterio = require_rasterio()
+    try:
+        yield
+    except (rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise EnvironmentFault(
+            f"cannot write {path}: {reason}; is the disk full?",
+            hint="make room, or write elsewhere: --out",
+        ) from error
+
+
+@contextmanager
 def _faults(path: Path) -> Iterator[None]:
-    rasterio = _rasterio()
+    rasterio = require_rasterio()
     try:
         yield
     except (rasterio.errors.RasterioIOError, rasterio.errors.RasterioError) as error:
@@ -179,7 +198,7 @@ def reproject(raster: Raster, to: Raster, ratio_hint: float | None = None) -> Ra
         DataError: either has no CRS.
         UsageError: it is not a file that GDAL reads.
     """
-    rasterio = _rasterio()
+    rasterio = require_rasterio()
     from rasterio.vrt import WarpedVRT
 
     if raster.crs is None or to.crs is None:
@@ -236,9 +255,9 @@ class TiffWriter:
         *,
         compress: str = "deflate",
     ) -> None:
-        rasterio = _rasterio()
+        rasterio = require_rasterio()
         self.path = path
-        self.hidden = path.with_name(f".{path.name}.{os.getpid()}.tif")
+        self.hidden = sibling(path)
         if dtype.name not in rasterio.dtypes.dtype_rev and dtype.name != "bool":
             raise UsageError(f"--dtype: GeoTIFF holds no {dtype}", hint="--dtype float32")
         self.file: Any = None
@@ -253,14 +272,14 @@ class TiffWriter:
     def _open(
         self, shape: tuple[int, int, int], dtype: np.dtype, about: dict[str, Any], compress: str
     ) -> None:
-        rasterio = _rasterio()
+        rasterio = require_rasterio()
         rows, columns, bands = shape
         place = about.get("transform")
         extra = {} if compress == "none" else {"predictor": 3 if dtype.kind == "f" else 2}
         tiled = min(rows, columns) >= 16
         block = about.get("block", BLOCK)
         side = {"blockxsize": block, "blockysize": block} if tiled else {}
-        with _quiet(rasterio):
+        with _refusals(self.path), _quiet(rasterio):
             self.file = rasterio.open(
                 self.hidden, "w", driver="GTiff", height=rows, width=columns, count=bands,
                 dtype=dtype.name, crs=about.get("crs"), tiled=tiled, compress=compress,
@@ -291,16 +310,34 @@ class TiffWriter:
         from rasterio.windows import Window as Place
 
         h, w = values.shape[:2]
-        self.file.write(values.transpose(2, 0, 1), window=Place(column, row, w, h))
+        with _refusals(self.path):
+            self.file.write(values.transpose(2, 0, 1), window=Place(column, row, w, h))
 
     def close(self, nodata: float | None) -> None:
         """Finish the file and give it its name."""
         if nodata is not None and self.file.nodata is None:
             self.file.nodata = nodata
-        self.file.close()
-        with self.hidden.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(self.hidden, self.path)
+        with _refusals(self.path):
+            self.file.close()
+            self._require_whole()
+        publish(self.hidden, self.path)
+
+    def _require_whole(self) -> None:
+        """Raise where a block is missing: GDAL does not say that a disk was full as it closed."""
+        size = self.hidden.stat().st_size
+        rasterio = require_rasterio()
+        with _quiet(rasterio), rasterio.open(self.hidden) as file:
+            for band in file.indexes:
+                for (row, column), _ in file.block_windows(band):
+                    place = f"{column}_{row}"
+                    ends = [
+                        int(file.get_tag_item(f"BLOCK_{what}_{place}", "TIFF", bidx=band) or -1)
+                        for what in ("OFFSET", "SIZE")
+                    ]
+                    if min(ends) < 0 or sum(ends) > size:
+                        raise rasterio.errors.RasterioIOError(
+                            f"block {place} of band {band} is missing"
+                        )
 
     def abandon(self) -> None:
         """Delete what was begun."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qr_cli.engine.files import publish, sibling
 from qr_cli.errors import UsageError
 from qr_cli.fuse.formats.envi import EnviWriter
-from qr_cli.fuse.formats.geotiff import TiffWriter
+from qr_cli.fuse.formats.geotiff import TiffWriter, require_rasterio
 
 SUFFIXES = (".tif", ".tiff", ".hdr", ".mat", ".npz")
 BIG = 2**31 - 2**20  # bytes a MATLAB v5 array can hold
@@ -37,6 +37,8 @@ def check_out(path: Path, *, overwrite: bool) -> None:
             f"--out: cannot write {path.suffix or 'a file without suffix'!r}",
             hint=f"--out NAME with one of {' '.join(SUFFIXES)}",
         )
+    if path.suffix.lower() in (".tif", ".tiff"):
+        require_rasterio()  # now, not after the work
     if not path.parent.is_dir():
         raise UsageError(f"--out: the folder {path.parent} does not exist")
     if path.exists() and not overwrite:
@@ -76,7 +78,7 @@ class _Collected:
         self, path: Path, shape: tuple[int, int, int], dtype: np.dtype, about: dict[str, Any]
     ) -> None:
         self.path, self.about = path, about
-        self.hidden = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix.lower()}")
+        self.hidden = sibling(path.with_suffix(path.suffix.lower()))
         self.array = np.zeros(shape, dtype)
 
     def write(self, row: int, column: int, values: NDArray) -> None:
@@ -102,10 +104,9 @@ class _Collected:
         else:
             from scipy.io import savemat
 
-            savemat(self.hidden, held, do_compression=True)
-        with self.hidden.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(self.hidden, self.path)
+            with self.hidden.open("wb") as file:  # its own way to open hides why it cannot
+                savemat(file, held, do_compression=True)
+        publish(self.hidden, self.path)
 
     def abandon(self) -> None:
         self.hidden.unlink(missing_ok=True)

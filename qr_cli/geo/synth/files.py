@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +13,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from qr_cli.engine.folder import appearing
 from qr_cli.errors import UsageError
 from qr_cli.geo.records import Problem
 from qr_cli.geo.synth import FAMILIES, Sample, ink, stream
@@ -116,13 +115,12 @@ def write(
     """
     if out.exists() and not overwrite:
         raise UsageError(f"--out: {out} is there already", hint="--overwrite, or another --out")
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     found = samples(n, seed=seed, split=split, families=families, elements=elements)
     kinds: Counter[str] = Counter()
     names: Counter[str] = Counter()
-    try:
-        (part / "diagrams" if diagrams != "none" else part).mkdir(parents=True)
+    with appearing(out) as part:
+        if diagrams != "none":
+            (part / "diagrams").mkdir()
         with (part / "problems.jsonl").open("w", encoding="utf-8") as lines:
             for sample in found:
                 diagram = _draw(sample, part, diagrams)
@@ -130,18 +128,11 @@ def write(
                 lines.write(json.dumps(row, ensure_ascii=False) + "\n")
                 kinds[FAMILIES[sample.family].kind] += 1
                 names[sample.family] += 1
-            lines.flush()
-            os.fsync(lines.fileno())
         manifest = {
             "n": n, "seed": seed, "split": split, "diagrams": diagrams, "elements": elements,
             "kinds": dict(kinds), "families": dict(sorted(names.items())),
         }  # fmt: skip
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return manifest
 
 
