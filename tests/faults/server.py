@@ -33,6 +33,7 @@ EXTRAS = (
     *("transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip"),
     *("diffusers.models.unets.unet_2d_condition", "torch.onnx", "torch.utils.flop_counter"),
 )
+HANGS = 300  # seconds after which a command is taken to hang
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink")
 
 
@@ -140,15 +141,22 @@ def child(request):
 def watched(pid, fault):
     """Wait for a child, and strike it once it has had its seconds on a processor."""
     due, number = fault.get("after"), signal.SIGKILL if fault.get("kind") == "kill" else 2
-    while due is not None:
+    began = time.monotonic()
+    while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return status
-        if int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9 >= due:
+        if due is not None and _used(pid) >= due:
             os.kill(pid, number)
-            break
-        time.sleep(0.002)
-    return os.waitpid(pid, 0)[1]
+            due = None
+        if time.monotonic() - began > HANGS:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002 if due is not None else 0.02)
+
+
+def _used(pid):
+    """Return how many seconds a process has been on a processor."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def serve():

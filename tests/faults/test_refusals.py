@@ -72,7 +72,7 @@ def test_a_folder_without_permission_is_told(name, server, tmp_path):
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "list modules"])
 def test_too_little_memory_is_told(name, server, tmp_path):
     command = COMMANDS[name]
-    for spare in (2, 24):  # MiB
+    for spare in (24, 64):  # MiB; with less CPython 3.11 waits for ever for a thread it starts
         folder = tmp_path / str(spare)
         folder.mkdir()
         fault = {"kind": "memory", "spare": spare}
