@@ -10,6 +10,7 @@ its name, dialogues are run through it and compared with the model.
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -201,7 +202,9 @@ def _to_pt2(step: StepFunction, file: Path, width: int) -> Run:
     """Write a torch.export archive and return what runs it."""
     with _quiet():
         program = torch.export.export(step, _example(step, width), strict=False)
-        torch.export.save(program, file)
+        held = io.BytesIO()  # torch's writer of files ends the process on a full disk
+        torch.export.save(program, held)
+        file.write_bytes(held.getbuffer())
         loaded: Any = torch.export.load(file).module()
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ free, the spatial size fixed. The file is read back from disk and run at batch 1
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections import Counter
@@ -122,7 +123,9 @@ def _parity(
 
 def _write_pt2(model: nn.Module, path: Path, x: Tensor) -> Any:
     program = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    torch.export.save(program, path)
+    held = io.BytesIO()  # torch's writer of files ends the process on a full disk
+    torch.export.save(program, held)
+    path.write_bytes(held.getbuffer())
     return program
 
 
