@@ -135,6 +135,7 @@ def test_modules_are_compared_by_a_shell_pipeline(tmp_path: Path) -> None:
 def test_a_module_of_ones_own_is_trained_and_evaluated(tmp_path: Path) -> None:
     env = environment(tmp_path)
     env["PYTHONPATH"] += os.pathsep + str(ROOT / "examples")
+    env["QR_TRUST"] = "my_module"  # the checkpoint names it
     command = [
         *("qr", "train", "attention", "--recipe", "smoke", "--quiet"),
         *("--module", "my_module:MixGate(share=0.75)"),

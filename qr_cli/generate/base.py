@@ -123,7 +123,7 @@ def _cached(name: str) -> Path:
         ) from error
 
 
-_LIBRARIES = ("diffusers", "transformers", "stable_diffusion", None)
+_LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "qr_cli.generate.tiny", None)
 
 
 def _check_family(parts: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def test_where_a_run_is_resumed_may_differ(folder):
 
 def test_a_damaged_recipe_is_named_on_resume(folder):
     (FOLDER / "recipe.yaml").write_text("a: [")
-    with pytest.raises(UsageError, match=r"recipe\.yaml is damaged"):
+    with pytest.raises(UsageError, match=r"recipe\.yaml cannot be read"):
         toy.run(resume=True)
     toy.run(overwrite=True, schedule__epochs=1)
 

@@ -329,7 +329,7 @@ def test_a_killed_process_leaves_no_output(tmp_path):
     process = subprocess.Popen(
         command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while process.poll() is None and not list(Path().glob(".f.tif.*")):
+    while process.poll() is None and not list(Path().glob(".f.*")):
         time.sleep(0.05)
     assert process.poll() is None
     process.send_signal(signal.SIGKILL)
@@ -347,7 +347,7 @@ def test_ctrl_c_between_tiles_leaves_no_output(tmp_path):
         env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while process.poll() is None and not list(Path().glob(".f.tif.*")):
+    while process.poll() is None and not list(Path().glob(".f.*")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()

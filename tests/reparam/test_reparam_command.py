@@ -186,7 +186,7 @@ def test_an_error_while_writing_leaves_the_old_folder(tmp_path, monkeypatch) -> 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder, "save_file", full)
+    monkeypatch.setattr(folder, "save_tensors", full)
     assert call("run", "--out", "out", "--repeats", "0", "--overwrite") == 5
     assert sha(Path("out/model.safetensors")) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "run"]
@@ -197,9 +197,9 @@ def test_killed_while_writing_there_is_no_half_folder(tmp_path) -> None:
     checkpoint(tmp_path / "run")
     slow = (
         "import sys, time; from qr_cli.reparam import folder\n"
-        "def wait(*a, save=folder.save_file):\n"
+        "def wait(*a, save=folder.save_tensors):\n"
         " save(*a); print('saving', flush=True); time.sleep(60)\n"
-        "folder.save_file = wait\n"
+        "folder.save_tensors = wait\n"
         "from qr_cli.cli.app import run; run(sys.argv[1:])"
     )
     command = [sys.executable, "-c", slow, "reparam", "run", "--out", "out", "--repeats", "0"]
