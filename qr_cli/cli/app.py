@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from io import TextIOWrapper
+from contextlib import suppress
+from io import TextIOWrapper, UnsupportedOperation
 from itertools import takewhile
 from typing import Annotated, NoReturn
 
@@ -104,7 +105,8 @@ def _never_fail_on_characters() -> None:
     """
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors=errors)
+            with suppress(UnsupportedOperation):  # a caller of ours has read from it already
+                stream.reconfigure(errors=errors)
 
 
 def _help(words: list[str]) -> str:

@@ -120,6 +120,7 @@ def child(request):
         file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(file, number)
     os.dup2(os.open(request.get("stdin") or os.devnull, os.O_RDONLY), 0)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # the server has read from its own
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["qr", *request["words"]]
     code = 1
