@@ -19,7 +19,7 @@ _JOBS = {
         "qr_cli.attention.task:AttentionTask",
     ),
     ("eval", "attention"): (
-        "qr_cli.attention.recipe:AttentionEval",
+        "qr_cli.attention.eval_recipe:AttentionEval",
         "qr_cli.attention.evaluate:evaluate",
     ),
     ("train", "geo"): ("qr_cli.geo.train_recipe:GeoTrain", "qr_cli.geo.task:task_of"),

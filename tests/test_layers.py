@@ -16,7 +16,6 @@ ALSO = {  # domain or file -> domains it may read
 LONG = {  # files over 400 lines and why they are one file
     "attention/grammar.py": "one grammar: reader, table of forms and checks speak of each other",
     "attention/data.py": "read and peek lay the same plan",
-    "attention/recipe.py": "every flag of training and of evaluation, a line each",
 }
 UNPICKLES = {"engine/unpickle.py": "third parties' pickles, through a whitelist of globals"}
 LIGHT = (  # files that help and a dry run's checks read: no torch

@@ -27,7 +27,7 @@ CLASSES = {
 }
 OWN = {"tiny-sd": "qr_cli.generate.tiny_recipe:TinySd"}  # recipes of another class of their room
 EVALUATIONS = {
-    "attention": "qr_cli.attention.recipe:AttentionEval",
+    "attention": "qr_cli.attention.eval_recipe:AttentionEval",
     "fuse": "qr_cli.fuse.recipe:FuseEval",
     "handoff": "qr_cli.handoff.eval_recipe:HandoffEval",
     "generate": "qr_cli.generate.eval_recipe:GenerateEval",

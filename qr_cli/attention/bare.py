@@ -20,9 +20,9 @@ from torch import nn
 from qr_cli.attention.augment import NORMALS, Triple, normalization
 from qr_cli.attention.backbones.create import create_backbone
 from qr_cli.attention.data import ImageSet
+from qr_cli.attention.eval_recipe import Bare, EvalData
 from qr_cli.attention.insert import iter_attention
 from qr_cli.attention.modules.identity import IdentityStart
-from qr_cli.attention.recipe import Bare, EvalData
 from qr_cli.attention.weights import head_names, read_weights
 from qr_cli.errors import DataError, WeightsError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qr_cli.attention.compare_tables import report_table
-from qr_cli.attention.recipe import AttentionEval
+from qr_cli.attention.eval_recipe import AttentionEval
 from qr_cli.attention.subject import short_name
 from qr_cli.engine.folder import free_for_report
 from qr_cli.engine.run import dump_yaml

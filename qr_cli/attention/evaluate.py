@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qr_cli.attention.compare import Measured, compare
+from qr_cli.attention.eval_recipe import AttentionEval
 from qr_cli.attention.eval_report import report_folder, write
 from qr_cli.attention.questions import asked, check
-from qr_cli.attention.recipe import AttentionEval
 from qr_cli.attention.runs import Run, grouped, named, read_run
 from qr_cli.attention.subject import Subject, open_network, open_subject, short_name
 from qr_cli.errors import UsageError

@@ -16,10 +16,10 @@ from torch import nn
 from qr_cli.attention import bias, freeze, robust, stiffness, stripes, tickets
 from qr_cli.attention.cam import find_layer
 from qr_cli.attention.control import untrained
+from qr_cli.attention.eval_recipe import AttentionEval
 from qr_cli.attention.insert import residual_blocks
 from qr_cli.attention.load import load
 from qr_cli.attention.modules.sem import SEM
-from qr_cli.attention.recipe import AttentionEval
 from qr_cli.attention.subject import Subject, open_subject
 from qr_cli.attention.switches import sem_switches
 from qr_cli.attention.trace import seats

@@ -15,9 +15,9 @@ from qr_cli.attention.augment import Fetch
 from qr_cli.attention.bare import adopt, load_bare
 from qr_cli.attention.boxes import read_boxes
 from qr_cli.attention.data import ImageSet, Settings, Splits, data_root, open_source, read
+from qr_cli.attention.eval_recipe import AttentionEval
 from qr_cli.attention.load import load
 from qr_cli.attention.metrics import classification
-from qr_cli.attention.recipe import AttentionEval
 from qr_cli.attention.trace import Batches
 from qr_cli.engine.accelerator import make_accelerator
 from qr_cli.engine.loader import in_order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from qr_cli.attention.recipe import AttentionEval
+from qr_cli.attention.eval_recipe import AttentionEval
 from qr_cli.cli.eval_tables import show
 from qr_cli.cli.options import Call, recipe_app
 from qr_cli.cli.output import out

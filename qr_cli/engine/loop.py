@@ -329,9 +329,16 @@ def _untouched(parameters: list[nn.Parameter]) -> Iterator[None]:
 
 
 def _averaged(parts: Parts, decay: float, device: torch.device) -> AveragedModel | None:
-    """Return a copy of the main model that follows it with exponential decay."""
+    """Return a copy of the main model that follows it with exponential decay.
+
+    After n updates the decay is min(decay, (1 + n) / (10 + n)): a run of fewer updates than the
+    average is long would otherwise end near the weights it was drawn with.
+    """
     if not decay:
         return None
-    return AveragedModel(
-        parts.models["main"], device, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
-    )
+
+    def follow(averaged: Any, current: Any, count: Any) -> None:
+        n = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, count)
+
+    return AveragedModel(parts.models["main"], device, multi_avg_fn=follow, use_buffers=True)

@@ -17,13 +17,14 @@ from accelerate.utils import broadcast_object_list, set_seed
 
 from qr_cli import __version__
 from qr_cli.engine.accelerator import make_accelerator
+from qr_cli.engine.damage import reason
 from qr_cli.engine.loop import Limits, Listener, fit
 from qr_cli.engine.recipe import TrainRecipe
 from qr_cli.engine.report import write_report
 from qr_cli.engine.run import RunFolder
 from qr_cli.engine.sync_bn import synchronize
 from qr_cli.engine.task import Record, Staged, Task
-from qr_cli.errors import Interrupted
+from qr_cli.errors import Interrupted, QrError
 
 log = logging.getLogger(__name__)
 _PHASE_SEED = 1_000_003  # between the seeds of phases
@@ -170,8 +171,8 @@ def _despite_the_disk(name: str) -> Iterator[None]:
     """Warn where a file cannot be written, so that it does not hide how the run ended."""
     try:
         yield
-    except OSError as error:
-        log.warning("cannot write %s: %s", name, error.strerror or error)
+    except (OSError, QrError) as error:  # what it is made from may be unreadable by then
+        log.warning("cannot write %s: %s", name, reason(error))
 
 
 def _facts(command: str, world: int, device: str) -> Record:

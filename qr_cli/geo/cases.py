@@ -10,6 +10,7 @@ from io import BytesIO
 from PIL import Image
 
 from qr_cli.geo import metrics
+from qr_cli.geo.answer_record import LETTERS
 from qr_cli.geo.checker import check
 from qr_cli.geo.diagrams import read_diagram
 from qr_cli.geo.evaluate import Part
@@ -18,7 +19,6 @@ from qr_cli.geo.inputs import Picture
 from qr_cli.geo.work import ANSWERED
 
 EACH = 10
-LETTERS = "ABCDEFGHIJ"
 SURE = {"refuted": 1.0, "wrong-goal": 0.8, "syntax": 0.6}  # how bad a first proof is
 
 
@@ -95,4 +95,4 @@ def _sure(part: Part, i: int) -> float:
 
 
 def _letter(index: int | None) -> str:
-    return "–" if index is None else LETTERS[index] if index < len(LETTERS) else str(index)
+    return "–" if index is None else LETTERS[index]

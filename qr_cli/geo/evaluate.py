@@ -44,14 +44,13 @@ def evaluate(recipe: GeoEval, doing: Doing) -> Iterator[Record]:
         WeightsError: the network cannot be used.
     """
     report = free_for_report(recipe.report)
-    if report is None:
-        yield from _records(recipe, doing, [])
-        return
     parts: list[Part] = []
     found: list[Record] = []
     for record in _records(recipe, doing, parts):
         found.append(record)
         yield record
+    if report is None:
+        return
     from qr_cli.geo.eval_report import write  # matplotlib
 
     doing("report", "pages of cases")

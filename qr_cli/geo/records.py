@@ -15,6 +15,7 @@ from qr_cli.errors import DataError, near
 from qr_cli.geo.slotting import Slotted, slots
 
 Task = Literal["calculation", "proving"]
+MOST_OPTIONS = 26
 _ALIASES: dict[str, tuple[str, ...]] = {  # field -> its names, the first one that is there counts
     "text": ("text", "raw_text"),
     "slot_text": ("slot_text", "English_problem", "problem", "input_text", "question"),
@@ -58,6 +59,13 @@ class Problem:
     collinear: tuple[tuple[str, ...], ...] = ()
     solution: str | None = None
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse more options than there are letters."""
+        if len(self.choices or ()) > MOST_OPTIONS:
+            raise DataError(
+                f"choices: at most {MOST_OPTIONS} options, A to Z, got {len(self.choices or ())}"
+            )
 
 
 def read(path: str | Path) -> Iterator[Problem | tuple[str, DataError]]:

@@ -200,8 +200,8 @@ def test_questions_are_asked_in_float32_whatever_the_precision_of_the_run(runs):
 
 
 def test_it_is_said_what_is_done(runs):
+    from qr_cli.attention.eval_recipe import AttentionEval
     from qr_cli.attention.evaluate import evaluate as stream
-    from qr_cli.attention.recipe import AttentionEval
 
     said = []
     recipe = AttentionEval(

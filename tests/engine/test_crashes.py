@@ -13,7 +13,7 @@ from processes import differences, leftovers, newest
 from safetensors.torch import load_file
 
 from qr_cli.engine import checkpoint
-from qr_cli.errors import EnvironmentFault, QrError, RunFailed, WeightsError
+from qr_cli.errors import EnvironmentFault, RunFailed, WeightsError
 
 
 class Crash(BaseException):
@@ -187,7 +187,7 @@ def test_records_that_cannot_be_written_are_a_fault_of_the_machine(tmp_path):
             metrics.unlink()
             metrics.mkdir()
 
-    with pytest.raises(QrError, match=r"metrics\.jsonl"):
+    with pytest.raises(EnvironmentFault, match=r"cannot write .*metrics\.jsonl"):
         toy.run(at=refuse)
 
 

@@ -76,8 +76,9 @@ def test_averaged_weights_follow_the_equation_and_are_the_ones_evaluated():
         schedule__epochs=1,
     )
     expected = seen[0]
-    for vector in seen[1:]:
-        expected = 0.8 * expected + 0.2 * vector
+    for n, vector in enumerate(seen[1:], start=1):
+        decay = min(0.8, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * vector
     saved = weights(finished, "ema.safetensors")
     found = torch.cat([saved[name].double().flatten() for name in ("0.weight", "0.bias")])
     # averaged in float32 by the engine, in float64 here

@@ -128,6 +128,7 @@ def test_an_answer_is_the_same_every_time():
         ({"text": "∠A = 40°", "numbers": [1, 2]}, "numbers has 2 values, the text has 1 slots"),
         ({"text": "x", "label": 4, "choices": [1, 2, 3, 4]}, r"label 4 but 4 options \(0-3\)"),
         ({"text": "x", "choices": [1]}, "needs at least 2 options"),
+        ({"text": "x", "choices": [*range(27)]}, "at most 26 options, A to Z, got 27"),
         ({"text": " "}, "no text"),
         ({"text": "x", "points": {"C": [1, float("nan")]}}, "points: C is NaN"),
         ({"text": "x", "points": {"A": [1, 2], "B": [1, 2]}}, "A and B are the same place"),
