@@ -12,7 +12,7 @@ os.environ["MPLBACKEND"] = "Agg"
 import pytest
 
 LOOPBACK = ("127.", "::1", "localhost")
-LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_USE_CPU")
+LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def pytest_addoption(parser):

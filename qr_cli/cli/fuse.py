@@ -57,10 +57,11 @@ def _many(call: Call[Fuse]) -> None:
     if len(recipe.pair.pairs) > 1:
         raise typer.BadParameter("give one list of pairs, or - for stdin")
     if recipe.job.num_processes > 1 and not is_child():
-        relaunch(typed(), processes=recipe.job.num_processes, device="cpu")
-    from qr_cli.fuse.scenes import each, shared_lines
+        relaunch(typed(), processes=recipe.job.num_processes)
+    from qr_cli.engine.sharing import told
+    from qr_cli.fuse.scenes import each, lines_of
 
-    lines = shared_lines(recipe.pair.pairs[0])
+    lines = told(lambda: lines_of(recipe.pair.pairs[0]), "cpu")
     quiet = FuseWatch(out, silent=True)
     worst, failed = 0, 0
     rows = []

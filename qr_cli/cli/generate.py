@@ -23,7 +23,7 @@ def command(call: Call[Generate]) -> None:
         _plan(recipe)
         return
     if recipe.job.num_processes > 1 and not is_child():
-        relaunch(typed(), processes=recipe.job.num_processes, device=recipe.job.device)
+        relaunch(typed(), processes=recipe.job.num_processes)
     from qr_cli.generate.sample import generate
 
     found: list[Record] = []

@@ -25,7 +25,7 @@ def train_each(call: Call[Any], task: str) -> Iterator[Finished]:
     """
     run = call.recipe.run
     if run.num_processes > 1 and not is_child():
-        relaunch(typed(), processes=run.num_processes, device=run.device)
+        relaunch(typed(), processes=run.num_processes)
     prepare_environment(deterministic=run.deterministic)
     from qr_cli.engine.train import train
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import set_seed
@@ -33,12 +33,12 @@ def make_accelerator(run: Run, folder: Path) -> Accelerator:
     """
     check_device(run.device, run.precision)
     check_tracker(run.tracker)
-    if run.precision == "bf16" and _on_cpu(run.device) and not computes_bf16():
+    if run.precision == "bf16" and on_cpu(run.device) and not computes_bf16():
         _warn_of_bf16()
     # Accelerate keeps its settings per process; a second run may ask for others.
     AcceleratorState._reset_state(reset_partial_state="RANK" not in os.environ)
     accelerator = Accelerator(
-        cpu=run.device == "cpu",
+        cpu=on_cpu(run.device),
         mixed_precision=_PRECISION[run.precision],
         log_with=None if run.tracker == "none" else run.tracker,
         project_dir=str(folder),
@@ -60,7 +60,7 @@ def check_device(device: str, precision: str) -> None:
     }
     if not present[device]:
         raise EnvironmentFault(f"--device: {device} is not available here", hint="--device cpu")
-    if precision == "fp16" and _on_cpu(device):
+    if precision == "fp16" and on_cpu(device):
         raise EnvironmentFault(
             "--precision: fp16 needs a GPU; on a CPU use bf16 or fp32", hint="--precision bf16"
         )
@@ -72,9 +72,17 @@ def computes_bf16() -> bool:
     return mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _on_cpu(device: str) -> bool:
-    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
-    return device == "cpu" or (device == "auto" and not accelerated)
+def on_cpu(device: str) -> bool:
+    """Tell whether a device, or the best there is, is the CPU."""
+    return device == "cpu" or (device == "auto" and not torch.accelerator.is_available())
+
+
+def process_state(device: str) -> PartialState:
+    """Return Accelerate's view of this process among its ranks.
+
+    Accelerate joins ranks on a CPU only where it is told of the CPU; else each is one of its own.
+    """
+    return PartialState(cpu=on_cpu(device))
 
 
 @cache

@@ -26,11 +26,9 @@ def prepare_environment(*, deterministic: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def relaunch(arguments: list[str], *, processes: int, device: str) -> NoReturn:
+def relaunch(arguments: list[str], *, processes: int) -> NoReturn:
     """Replace this process by a launcher that runs ``qr ARGUMENTS`` in `processes` ranks."""
     environment = dict(os.environ)
-    if device == "cpu":
-        environment["ACCELERATE_USE_CPU"] = "true"
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     command = [sys.executable, "-m", __name__, str(processes), *arguments]
     sys.stdout.flush()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from qr_cli.engine.damage import reason
-from qr_cli.engine.launch import is_child
 from qr_cli.engine.resolve import by_name, resolve
+from qr_cli.engine.sharing import in_turns
 from qr_cli.errors import DataError, QrError
 from qr_cli.fuse.recipe import Fuse
 
@@ -80,11 +80,7 @@ def each(
             }  # fmt: skip
             return {"id": _id(lines[number]) or name, "error": fault}, error.exit_code
 
-    if not is_child():
-        for number in range(len(lines)):
-            yield one(number)
-        return
-    yield from _shared(len(lines), one)
+    yield from in_turns(range(len(lines)), lambda number: [one(number)], "cpu")
 
 
 def _id(line: str) -> str | None:
@@ -93,28 +89,3 @@ def _id(line: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     return str(values["id"]) if isinstance(values, dict) and "id" in values else None
-
-
-def _shared(count: int, one: Callable[[int], tuple[Record, int]]) -> Iterator[tuple[Record, int]]:
-    """Yield the records of all ranks in order; every rank yields all of them."""
-    from accelerate import PartialState
-    from accelerate.utils import gather_object
-
-    state = PartialState()
-    world, rank = state.num_processes, state.process_index
-    for start in range(0, count, world):
-        mine = [one(start + rank)] if start + rank < count else []
-        yield from gather_object(mine)
-
-
-def shared_lines(source: str) -> list[str]:
-    """Return the lines; of several processes the first reads and tells the others."""
-    if not is_child():
-        return lines_of(source)
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    state = PartialState()
-    held: list[Any] = [lines_of(source) if state.is_main_process else None]
-    broadcast_object_list(held)
-    return list(held[0])

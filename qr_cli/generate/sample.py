@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from qr_cli.engine.accelerator import check_device
 from qr_cli.engine.launch import is_child
+from qr_cli.engine.sharing import in_turns, told
 from qr_cli.errors import DataError, UsageError
 from qr_cli.generate import prompts as reading
 from qr_cli.generate.base import base_folder, wishes
@@ -44,10 +44,11 @@ def generate(
     check_device(recipe.job.device, recipe.job.precision)
     found = _prompts(recipe)
     studio = Studio(recipe, overwrite=overwrite, resume=resume)
-    if isinstance(found, list):
-        studio.check_free(found)
+    if isinstance(found, list):  # all wait for the first, or it would draw what others find there
+        listed = found
+        told(lambda: studio.check_free(listed), recipe.job.device)
     records: list[Record] = []
-    for record in _work(studio, _batches(found, studio)):
+    for record in in_turns(_batches(found, studio), studio.make, recipe.job.device):
         if recipe.compare.grid:
             records.append(record)
         studio.count(record)
@@ -103,24 +104,14 @@ def _prompts(recipe: Generate) -> list[Prompt] | Iterator[Prompt]:
             hint='qr generate "a number for the legs of a spider in the same colour as milk"',
         )
     if is_child():
-        return _shared_prompts(asked.source)
+        source = asked.source
+        return told(lambda: list(reading.from_file(source)), recipe.job.device)
     if asked.source == "-":
         return reading.from_file("-")
     found = list(reading.from_file(asked.source))
     if not found:
         raise DataError(f"--prompts: {asked.source} holds no prompt")
     return found
-
-
-def _shared_prompts(source: str) -> list[Prompt]:
-    """Return the prompts; the first process reads and tells the others."""
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    main = PartialState().is_main_process
-    held: list[Any] = [list(reading.from_file(source)) if main else None]
-    broadcast_object_list(held)
-    return list(held[0])
 
 
 def _batches(prompts: Iterable[Prompt], studio: Studio) -> Iterator[Batch]:
@@ -147,18 +138,3 @@ def _batches(prompts: Iterable[Prompt], studio: Studio) -> Iterator[Batch]:
 
 def _kind(picture: Picture) -> tuple[int, float]:
     return picture.steps, picture.guidance
-
-
-def _work(studio: Studio, batches: Iterator[Batch]) -> Iterator[Record]:
-    """Yield the records of all batches in order; processes take turns, batch by batch."""
-    if not is_child():
-        for batch in batches:
-            yield from studio.make(batch)
-        return
-    from accelerate import PartialState
-    from accelerate.utils import gather_object
-
-    state = PartialState()
-    while block := list(islice(batches, state.num_processes)):
-        mine = block[state.process_index : state.process_index + 1]  # nothing, at the end
-        yield from gather_object([record for batch in mine for record in studio.make(batch)])

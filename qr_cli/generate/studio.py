@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from qr_cli.engine.accelerator import process_state
 from qr_cli.engine.launch import is_child
 from qr_cli.errors import EnvironmentFault, QrError, UsageError
 from qr_cli.generate.attach import attach
@@ -216,9 +217,7 @@ def _record(picture: Picture, path: Path, facts: Record, *, kept: bool) -> Recor
 def device_of(name: str) -> torch.device:
     """Return the device of this process: the one named, or the best there is."""
     if is_child():
-        from accelerate import PartialState
-
-        return PartialState(cpu=name == "cpu").device
+        return process_state(name).device
     if name != "auto":
         return torch.device(name)
     return torch.device(

@@ -113,12 +113,12 @@ def test_several_processes_start_the_same_command_again(qr, monkeypatch):
     class Replaced(Exception):
         pass
 
-    def relaunch(words, *, processes, device):
-        raise Replaced(processes, device)
+    def relaunch(words, *, processes):
+        raise Replaced(words, processes)
 
     monkeypatch.setattr("qr_cli.cli.training.relaunch", relaunch)
-    answer = qr("train", "attention", "--num-processes", "3", "--device", "cpu")
-    assert "Replaced: (3, 'cpu')" in answer.err
+    answer = qr("train", "attention", "--num-processes", "3")
+    assert "Replaced: ([" in answer.err and "], 3)" in answer.err
 
 
 def test_a_child_of_a_launcher_does_not_launch_again(qr, received, monkeypatch):

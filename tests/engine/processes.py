@@ -42,7 +42,7 @@ class Server:
         several = ranks > 1
         request = {
             "arguments": [str(argument) for argument in arguments],
-            "ranks": [_rank(n, ranks, port) for port in [free_port()] for n in range(ranks)]
+            "ranks": [rank(n, ranks, port) for port in [free_port()] for n in range(ranks)]
             if several
             else [{}],
             "log": str(self.log),
@@ -80,7 +80,7 @@ class Server:
         return json.loads(self.process.stdout.readline())
 
 
-def _rank(number, world, port):
+def rank(number, world, port):
     return {
         "RANK": str(number),
         "LOCAL_RANK": str(number),
@@ -88,7 +88,6 @@ def _rank(number, world, port):
         "LOCAL_WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "ACCELERATE_USE_CPU": "true",
         "GLOO_SOCKET_IFNAME": "lo",
     }
 

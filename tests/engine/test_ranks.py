@@ -172,7 +172,7 @@ def test_a_signal_to_the_launcher_is_told_by_its_exit_code(monkeypatch):
 def test_control_c_at_the_launcher_reaches_the_ranks_which_save(tmp_path):
     command = "2 train attention --data shapes --limit-train 640 --epochs 9 --batch-size 32"
     process = subprocess.Popen(
-        [sys.executable, "-m", "qr_cli.engine.launch", *command.split(), "--device", "cpu"]
+        [sys.executable, "-m", "qr_cli.engine.launch", *command.split()]
         + ["--num-processes", "2", "--name", "t", "--out", str(tmp_path), "--log-steps", "2"],
         env=environment(),
         stdout=subprocess.PIPE,
@@ -187,3 +187,5 @@ def test_control_c_at_the_launcher_reaches_the_ranks_which_save(tmp_path):
     assert "Traceback" not in talk
     assert "Warning" not in talk
     assert newest(tmp_path / "attention/t").is_dir()
+    # no device was named: without a GPU, ranks must still find each other
+    assert json.loads((tmp_path / "attention/t/run.json").read_text())["processes"] == 2

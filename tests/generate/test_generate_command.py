@@ -242,7 +242,7 @@ def test_two_processes_draw_the_bytes_of_one_in_the_order_of_the_lines(qr, adapt
     stdin = "".join(json.dumps({"prompt": text}) + "\n" for text in texts)
     file = tmp_path / "p.jsonl"
     file.write_text(stdin, "utf-8")
-    words = ("--adapter", adapter, "--batch-size", 2, "--json", *FEW, "--device", "cpu")
+    words = ("--adapter", adapter, "--batch-size", 2, "--json", *FEW)
     code, one, _ = qr("generate", "--prompts", file, "--out", "one", *words)
     two = program("generate", "-", "--out", "two", "--num-processes", 2, *words, stdin=stdin)
     assert (code, two.returncode) == (3, 3), two.stderr
