@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+EVIDENCE = ROOT / "benchmarks" / "README.md"
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
@@ -77,11 +78,12 @@ def test_the_readme_shows_what_is_printed(command: str, output: str, tmp_path: P
 
 def shown_commands() -> list[str]:
     """Return every qr command in a block of README.md, docs/, recipes' headers or benchmarks/."""
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), EVIDENCE]
     blocks = re.findall(
         r"^```[a-z]*\n(.*?)^```", "\n".join(p.read_text("utf-8") for p in pages), re.S | re.M
     )
     text = "\n".join(blocks).replace("\\\n", " ")
+    text += "\n" + "\n".join(re.findall(r"`(qr [^`]*)`", EVIDENCE.read_text("utf-8")))
     for recipe in (ROOT / "recipes").rglob("*.yaml"):
         text += "\n" + "\n".join(re.findall(r"^# Command: (.*)", recipe.read_text("utf-8"), re.M))
     found = re.findall(r"(?:^(?:\$ )?|&& (?:\.venv/bin/)?|\| |> )(qr [^|&>#\n]*)", text, re.M)
@@ -103,6 +105,19 @@ def test_every_command_that_is_shown_exists_with_its_flags(command: str) -> None
     used = [word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
     if "lr -1" not in command:
         assert not [flag for flag in used if flag not in flags | {"--help"}]
+
+
+def test_the_evidence_page_names_every_script_and_nothing_that_is_not_there() -> None:
+    page = EVIDENCE.read_text("utf-8")
+    scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py")}
+    named = set(re.findall(r"\b\w+\.py\b", page))
+    assert scripts <= named
+    for path in re.findall(r"(?:benchmarks|tests)/[\w/]+\.py", page):
+        assert (ROOT / path).is_file(), path
+    for target, _, anchor in (m.partition("#") for m in re.findall(r"\]\(\.\./([^)]*)\)", page)):
+        heads = re.findall(r"^#+ (.*)", (ROOT / target).read_text("utf-8"), re.M)
+        slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert not anchor or anchor in slugs, f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "examples").glob("*.py")))
