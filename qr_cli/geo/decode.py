@@ -93,10 +93,10 @@ def search(
         chances = torch.where(ended[..., None], _only(chances, end), chances)
         source, words, scores = _best(scores[..., None] + chances, beams)
         cache.reorder(source)
-        rows = torch.arange(len(source), device=device)[:, None]
-        ended = ended[rows, source]
-        said = torch.cat((said[rows, source], words[..., None]), -1)
-        at = torch.where(ended, at[rows, source], rules.advance(at[rows, source], words))
+        ended, at = ended.gather(1, source), at.gather(1, source)
+        before = said.gather(1, source[..., None].expand(-1, -1, said.shape[-1]))
+        said = torch.cat((before, words[..., None]), -1)
+        at = torch.where(ended, at, rules.advance(at, words))
         ended = ended | (words == end) | (scores == -torch.inf)
         over = ended.all(1)
         if over.any():

@@ -169,10 +169,10 @@ def free_classes(vocabulary: Vocabulary) -> Tensor:
 
 
 def _classes(vocabulary: Vocabulary, names: dict[str, str]) -> Tensor:
-    found = torch.zeros(len(vocabulary), dtype=torch.long)
+    found = [0] * len(vocabulary)
     for word, name in {**names, END: END}.items():
         found[vocabulary.number[word]] = _CLASS[name]
-    return found
+    return torch.tensor(found)
 
 
 class Grammar:

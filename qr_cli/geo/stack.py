@@ -11,7 +11,7 @@ Shapes: B problems, K beams, H heads, T target words, S source words, D width, P
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., D) -> (..., D)``."""
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight
+        return F.rms_norm(x, self.weight.shape, self.weight, 1e-6)
 
 
 def buckets(distance: Tensor, *, both: bool, count: int = 32, reach: int = 128) -> Tensor:
@@ -92,6 +92,11 @@ class Attention(nn.Module):
         """Return the output for split queries, keys and values."""
         weights = torch.softmax(queries @ keys.transpose(-1, -2) + bias, dim=-1)
         return self.o((weights @ values).transpose(-2, -3).flatten(-2))
+
+    def read(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        """Return what `mixed` returns, in one operation that has no gradient for the bias."""
+        found = F.scaled_dot_product_attention(queries, keys, values, bias, scale=1.0)
+        return self.o(found.transpose(-2, -3).flatten(-2))
 
 
 class FeedForward(nn.Module):
@@ -186,7 +191,8 @@ class Stack(nn.Module):
             cross.append((other.split(other.k(source)), other.split(other.v(source))))
             fused.append(torch.cat((own.q.weight, own.k.weight, own.v.weight)))
         at = torch.arange(_FIRST, device=source.device)
-        return Cache(cross, hidden, fused, self.relative(at[-1:], at))
+        empty = [source.new_empty(0)] * len(fused)
+        return Cache(cross, hidden, fused, self.relative(at[-1:], at), empty)
 
     def step(self, x: Tensor, cache: Cache) -> Tensor:
         """Return the states of one more word of each beam, ``(B, K, D) -> (B, K, D)``.
@@ -197,22 +203,20 @@ class Stack(nn.Module):
         if cache.length > cache.bias.shape[-1]:
             at = torch.arange(2 * cache.bias.shape[-1], device=x.device)
             cache.bias = self.relative(at[-1:], at)
-        bias = cache.bias[..., -cache.length :]  # of the last word to all so far
+        bias = cache.bias[..., -cache.length :][None]  # of the last word to all so far
+        batch, beams, width = x.shape
         for i, block in enumerate(self.blocks):
             own, cross, last = block.layer
             part = own.SelfAttention
             both = F.linear(own.layer_norm(x), cache.fused[i])
-            q, k, v = both.unflatten(-1, (3, part.heads, 1, -1)).unbind(2)  # (B, K, H, 1, P)
-            if cache.length > 1:
-                keys, values = cache.own[i]
-                k, v = torch.cat((keys, k), -2), torch.cat((values, v), -2)
-                cache.own[i] = k, v
-            else:
-                cache.own.append((k, v))
-            x = x + part.mixed(q, k, v, bias).squeeze(-2)
+            both = both.view(batch * beams, 3, part.heads, 1, -1)
+            new = both[:, 1:]
+            cache.own[i] = torch.cat((cache.own[i], new), -2) if cache.length > 1 else new
+            keys, values = cache.own[i].unbind(1)
+            x = x + part.read(both[:, 0], keys, values, bias).view(batch, beams, width)
             part = cross.EncDecAttention
             q = part.split(part.q(cross.layer_norm(x)))  # (B, H, K, P)
-            x = x + part.mixed(q, *cache.cross[i], cache.hidden)
+            x = x + part.read(q, *cache.cross[i], cache.hidden)
             x = x + last.DenseReluDense(last.layer_norm(x))
         return self.final_layer_norm(x)
 
@@ -226,7 +230,7 @@ class Cache:
         hidden: padding of the source (B, 1, 1, S), additive.
         fused: per block the weights of queries, keys and values as one matrix.
         bias: of a word to those before it and itself (H, 1, T).
-        own: per block (B, K, H, T, P), twice.
+        own: per block keys and values (B * K, 2, H, T, P).
         length: words so far.
     """
 
@@ -234,16 +238,19 @@ class Cache:
     hidden: Tensor
     fused: list[Tensor]
     bias: Tensor
-    own: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    own: list[Tensor]
     length: int = 0
 
     def reorder(self, beams: Tensor) -> None:
         """Let beam k go on from beam ``beams[b, k]``: ``(B, K')``."""
-        rows = torch.arange(len(beams), device=beams.device)[:, None]
-        self.own = [(k[rows, beams], v[rows, beams]) for k, v in self.own]
+        problems = torch.arange(len(beams), device=beams.device)
+        rows = beams + (len(self.own[0]) // len(beams) * problems)[:, None]
+        self.own = [both.index_select(0, rows.flatten()) for both in self.own]
 
     def keep(self, problems: Tensor) -> None:
         """Go on with some problems only."""
         self.cross = [(k[problems], v[problems]) for k, v in self.cross]
-        self.own = [(k[problems], v[problems]) for k, v in self.own]
+        self.own = [
+            both.unflatten(0, (len(self.hidden), -1))[problems].flatten(0, 1) for both in self.own
+        ]
         self.hidden = self.hidden[problems]
