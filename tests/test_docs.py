@@ -213,3 +213,21 @@ def test_the_dial_of_an_adapter_is_read_by_a_shell_pipeline(tmp_path: Path) -> N
     assert head == ["eta", "keywords", "sentences"]
     assert [row[0] for row in rows] == ["0", "0.5", "1"]
     assert rows[0][1] == "100.0"
+
+
+@pytest.mark.slow
+def test_sentences_become_pictures_by_a_shell_pipeline(tmp_path: Path) -> None:
+    sentences = "the legs of a spider, like snow\nthe number of a cat's ears, like grass\n"
+    shown = subprocess.run(
+        [ROOT / "examples" / "draw_lines.sh", "--steps", "2"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        check=True,
+        input=sentences,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert [row[1] for row in rows] == sentences.splitlines()
+    assert all((tmp_path / row[0]).is_file() for row in rows)

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 
 from qr_cli.cli.app import run
@@ -15,11 +17,12 @@ from qr_cli.geo.corpus import Generated, dropped
 from qr_cli.geo.givens import read_problem
 from qr_cli.geo.program import execute
 from qr_cli.geo.records import Problem
-from qr_cli.geo.synth import make
+from qr_cli.geo.synth import FAMILIES, make
 from qr_cli.geo.task import _course
 from qr_cli.geo.train_recipe import GeoTrain
 from qr_cli.geo.weights import load_model
 
+RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "geo").glob("*.yaml"))
 SHORT = (
     "--samples", "64", "--epochs", "2", "--batch-size", "8", "--eval-samples", "4",
     "--name", "short",
@@ -187,6 +190,12 @@ def test_the_rate_rises_then_falls_to_its_floor():
 def test_data_that_cannot_be_meant(values):
     with pytest.raises(ValidationError):
         GeoTrain.model_validate({"data": values})
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_the_families_of_a_shipped_recipe_exist(path):
+    data = yaml.safe_load(path.read_text("utf-8")).get("data", {})
+    assert set(data.get("families", ())) <= set(FAMILIES)
 
 
 @pytest.mark.slow
