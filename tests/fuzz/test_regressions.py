@@ -14,7 +14,7 @@ from fuzz.readers import reader_of
 from qr_cli.errors import QrError
 
 KEPT = sorted(Path(__file__).with_name("regressions").iterdir())
-SEEDS = {"netcdf": (8, 10, 14, 78), "emit": (37, 75, 167), "prisma": (238, 247, 287)}
+SEEDS = {"netcdf": (8, 10, 14, 78, 1299, 1310), "emit": (37, 75, 167), "prisma": (238, 247, 287)}
 
 
 @pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)

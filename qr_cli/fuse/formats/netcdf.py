@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qr_cli.errors import DataError
-from qr_cli.fuse.formats.hdf5 import hdf5, whole
+from qr_cli.fuse.formats.hdf5 import attribute, hdf5, whole
 from qr_cli.fuse.raster import Raster, Transform, Window, check_array, nanometres
 
 WAVES = ("wavelength_nm", "wavelengths", "wavelength")
@@ -66,9 +66,8 @@ def _emit(file: Any, path: Path) -> Raster:
 
 def _place(file: Any) -> tuple[Transform | None, str | None]:
     """Return transform and CRS: attributes `geotransform` (GDAL order) and `spatial_ref`."""
-    crs = file.attrs.get("spatial_ref")
-    crs = crs.decode() if isinstance(crs, bytes) else crs
-    found = file.attrs.get("geotransform")
+    crs = attribute(file, "spatial_ref", None)
+    found = attribute(file, "geotransform", None)
     if found is None:
         return None, crs
     c, a, b, f, d, e = (float(v) for v in np.ravel(found))
@@ -92,8 +91,7 @@ def _plain(file: Any, path: Path, key: str | None) -> Raster:
     data = whole(cubes[name])
     check_array(np.empty((1, 1, 1), data.dtype), str(path))
     found = next((i for n, i in items.items() if n.split("/")[-1] in WAVES and i.ndim == 1), None)
-    units = None if found is None else found.attrs.get("units")
-    units = units.decode() if isinstance(units, bytes) else units
+    units = None if found is None else attribute(found, "units", None)
     wave, notes = (None, []) if found is None else nanometres(whole(found)[:], units, path.name)
     axis = 2
     if wave is not None and data.shape[2] != len(wave) and data.shape[0] == len(wave):
@@ -104,13 +102,13 @@ def _plain(file: Any, path: Path, key: str | None) -> Raster:
         r, c = slice(where[0], where[1]), slice(where[2], where[3])
         return np.asarray(data[r, c]) if axis == 2 else np.asarray(data[:, r, c]).transpose(1, 2, 0)
 
-    def attribute(word: str, default: float | None) -> float | None:
-        value = data.attrs.get(word)
+    def number(word: str, default: float | None) -> float | None:
+        value = attribute(data, word, None)
         return default if value is None else float(np.ravel(value)[0])
 
     transform, crs = _place(file)
     return Raster(
         str(path), shape, data.dtype, window, wave, None, transform, crs,
-        attribute("_FillValue", None), attribute("scale_factor", 1.0) or 1.0,
-        attribute("add_offset", 0.0) or 0.0, notes=[*notes, f"{path.name}: took {name} {shape}"],
+        number("_FillValue", None), number("scale_factor", 1.0) or 1.0,
+        number("add_offset", 0.0) or 0.0, notes=[*notes, f"{path.name}: took {name} {shape}"],
     )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qr_cli.errors import DataError
-from qr_cli.fuse.formats.hdf5 import hdf5, whole
+from qr_cli.fuse.formats.hdf5 import attribute, hdf5, whole
 from qr_cli.fuse.raster import Raster, Transform, Window
 
 FIELDS = "HDFEOS/SWATHS/{}/Data Fields"
@@ -36,10 +36,10 @@ def open_prisma(path: Path, *, overlap: Literal["vnir", "swir"] = "vnir") -> Ras
     cubes = []
     for index, (sensor, name) in enumerate((("Vnir", "VNIR_Cube"), ("Swir", "SWIR_Cube"))):
         cubes.append(whole(file[f"{HYPER}/{name}"]))
-        centers = np.asarray(file.attrs[f"List_Cw_{sensor}"], np.float64)
-        widths = file.attrs.get(f"List_Fwhm_{sensor}")
+        centers = np.asarray(attribute(file, f"List_Cw_{sensor}"), np.float64)
+        widths = attribute(file, f"List_Fwhm_{sensor}", None)
         widths = np.full(len(centers), np.nan) if widths is None else np.asarray(widths, float)
-        low, high = (float(file.attrs[f"L2Scale{sensor}{end}"]) for end in ("Min", "Max"))
+        low, high = (float(attribute(file, f"L2Scale{sensor}{end}")) for end in ("Min", "Max"))
         rows += [
             (float(c), float(w), index, band, (high - low) / FULL, low)
             for band, (c, w) in enumerate(zip(centers, widths, strict=True))
@@ -79,7 +79,7 @@ def open_pan(path: Path) -> Raster:
         raise DataError(f"{path} holds no panchromatic swath ({PAN}/Cube)")
     cube = whole(file[f"{PAN}/Cube"])
     low, high = (
-        float(file.attrs.get(f"L2ScalePan{end}", d)) for end, d in (("Min", 0), ("Max", 1))
+        float(attribute(file, f"L2ScalePan{end}", d)) for end, d in (("Min", 0), ("Max", 1))
     )
     transform, crs = _place(file, cube.shape)
 
@@ -97,8 +97,8 @@ def _place(file: Any, shape: tuple[int, int]) -> tuple[Transform | None, str | N
     names = [f"Product_{c}corner_{d}" for c in ("UL", "LR") for d in ("easting", "northing")]
     if any(name not in file.attrs for name in names):
         return None, None
-    left, top, right, bottom = (float(file.attrs[name]) for name in names)
+    left, top, right, bottom = (float(attribute(file, name)) for name in names)
     dx, dy = (right - left) / (shape[1] - 1), (top - bottom) / (shape[0] - 1)
-    code = file.attrs.get("Epsg_Code")
+    code = attribute(file, "Epsg_Code", None)
     crs = None if code is None else f"EPSG:{int(code)}"
     return (dx, 0.0, left - dx / 2, 0.0, -dy, top + dy / 2), crs
