@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickletools
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from qr_cli.engine.damage import FAULTS
 
 NO_TENSORS: tuple[type[Exception], ...] = FAULTS + (SafetensorError,)  # what readers raise
 ZIP = b"PK\x03\x04"
-PICKLES = 4  # of torch's old format, before the numbers: magic, version, machine, content
+PICKLES = 5  # of torch's old format, before the numbers: magic, version, machine, content, keys
 
 
 def load_torch(path: Path) -> Any:
@@ -39,12 +40,16 @@ def _check_old(path: Path) -> None:
     """Refuse a file of torch's old format in which a storage is said to be larger than the file.
 
     Storages are allocated before they are read. One is a tuple (kind, type, key, place, length,
-    view) given as a persistent id: the last number before the id is its length.
+    view) given as a persistent id: the last number before the id is its length. The file is read
+    through a map, which allocates what is there and not what a text is said to hold.
     """
     size, last = path.stat().st_size, 0
-    with path.open("rb") as file:
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         for _ in range(PICKLES):
-            for code, value, _place in pickletools.genops(file):
+            for code, value, _place in pickletools.genops(content):
                 if code.name in NUMBERS and value is not None:
                     last = int(value)
                 elif code.name == "BINPERSID" and abs(last) > size:

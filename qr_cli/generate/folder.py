@@ -164,6 +164,8 @@ def _from_run(path: Path, which: str = "last") -> SURAdapter:
 
 def _loaded(config: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) -> SURAdapter:
     try:
+        if dict(config).get("num_layers", 0) > len(state):  # a layer holds several tensors
+            raise ValueError(f"{config['num_layers']} layers of {len(state)} tensors")
         with torch.device("meta"):
             adapter = cast(SURAdapter, SURAdapter.from_config(dict(config)))
         adapter.load_state_dict(state, assign=True)

@@ -45,7 +45,7 @@ def main() -> None:
         wholes = [path.read_bytes() for path in targets]
         for path in targets:
             reader.read(path)  # proof that the start is whole; and everything is imported
-        _limit(GROWTH)
+        limit(GROWTH)
         for seed in range(first, end):
             which = seed % len(targets)
             path, other = targets[which], wholes[(which + 1) % len(wholes)]
@@ -59,11 +59,12 @@ def main() -> None:
                 out.write(f"fault {name} {seed} {json.dumps(fault)}\n")
             if seed % EVERY == 0:
                 gc.collect()
-        _limit(None)
+        limit(None)
     out.write("end\n")
 
 
-def _limit(growth: int | None) -> None:
+def limit(growth: int | None) -> None:
+    """Let the address space of this process grow by so many bytes, or by any."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft = resource.RLIM_INFINITY if growth is None else used + growth
     resource.setrlimit(resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
