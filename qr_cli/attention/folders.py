@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from qr_cli.attention.data import ImageSet, Settings
-from qr_cli.engine.pictures import NO_PICTURE
+from qr_cli.engine.pictures import NO_PICTURE, opened
 from qr_cli.errors import DataError, UsageError
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Folder:
     def _sound(self, file: Path) -> bool:
         """Return whether a file decodes; if not, stop or count it."""
         try:
-            with Image.open(file) as image:
+            with opened(file) as image:
                 image.draft("RGB", (image.width // 8, image.height // 8))
                 image.load()
             return True
@@ -164,7 +164,7 @@ def decode(file: Path) -> Image.Image:
         DataError: the file does not decode.
     """
     try:
-        with Image.open(file) as image:
+        with opened(file) as image:
             return image.convert("RGB")
     except NO_PICTURE as error:
         raise _undecodable(file, error) from error

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from qr_cli.engine.pictures import NO_PICTURE
+from qr_cli.engine.pictures import NO_PICTURE, opened
 from qr_cli.errors import DataError
 
 
@@ -20,8 +20,8 @@ def load_picture(path: Path, resolution: int, *, flip: bool = False) -> Tensor:
         DataError: it cannot be read.
     """
     try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
+        with opened(path) as picture:
+            image = picture.convert("RGB")
     except NO_PICTURE as error:
         raise DataError(f"{path} is no picture: {error}") from error
     scale = resolution / min(image.size)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from qr_cli import __version__
 from qr_cli.engine.files import whole, write_text
-from qr_cli.engine.pictures import NO_PICTURE
+from qr_cli.engine.pictures import NO_PICTURE, opened
 from qr_cli.errors import EnvironmentFault
 from qr_cli.generate.fingerprints import text_fingerprint, unet_fingerprint, weights_digest
 from qr_cli.generate.sample_recipe import Generate
@@ -88,7 +88,7 @@ def write_picture(path: Path, pixels: ndarray, facts: Record) -> None:
 def matches(path: Path, facts: Record) -> bool:
     """Tell whether a picture is there and was made of the same; takes `flagged` over."""
     try:
-        with Image.open(path) as picture:
+        with opened(path) as picture:
             picture.verify()
         found = json.loads(path.with_suffix(".json").read_text("utf-8"))
     except NO_PICTURE:

@@ -19,9 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from qr_cli.engine.pictures import NO_PICTURE
+from qr_cli.engine.pictures import NO_PICTURE, opened
 from qr_cli.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -205,7 +203,7 @@ def _picture(folder: Path, name: Any) -> Path | None:
 
 def _decodes(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             image.load()
     except NO_PICTURE:
         return False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from qr_cli.engine.pictures import opened
 from qr_cli.errors import DataError
 
 LARGEST = 64_000_000  # pixels
@@ -24,7 +25,7 @@ def read_diagram(path: Path) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with opened(path) as image:
                 pixels = image.width * image.height
                 if pixels > LARGEST:
                     raise DataError(f"diagram {path}: {pixels:,} pixels are more than {LARGEST:,}")
