@@ -4,7 +4,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.each import each_of
 
 PACKAGE = Path(__file__).parents[1] / "qr_cli"
 DOMAINS = ("attention", "reparam", "fuse", "generate", "geo", "handoff")
@@ -50,6 +50,7 @@ def named(node: ast.AST) -> list[str]:
     return []
 
 
+@cache
 def imports(file: str) -> set[str]:
     """Return every module a file imports, wherever it stands."""
     return {name for node in ast.walk(tree(file)) for name in named(node)}
@@ -70,6 +71,7 @@ def _executed(node: ast.AST):
         yield from _executed(child)
 
 
+@cache
 def calls(file: str) -> list[tuple[str, ast.Call]]:
     """Return every call with the text of what is called."""
     nodes = (node for node in ast.walk(tree(file)) if isinstance(node, ast.Call))
@@ -80,13 +82,13 @@ def below(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.startswith("engine/")])
+@each_of([f for f in FILES if f.startswith("engine/")])
 def test_the_engine_imports_no_domain_and_no_command(file):
     own = {name for name in imports(file) if below(name, "qr_cli")}
     assert all(name in FLOOR or below(name, "qr_cli.engine") for name in own), own
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.split("/")[0] in DOMAINS])
+@each_of([f for f in FILES if f.split("/")[0] in DOMAINS])
 def test_a_domain_imports_itself_the_engine_and_the_floor(file):
     domain = file.split("/")[0]
     allowed = {domain, "engine"} | ALSO.get(domain, set()) | ALSO.get(file, set())
@@ -99,15 +101,12 @@ def test_a_domain_imports_itself_the_engine_and_the_floor(file):
     assert not strange
 
 
-@pytest.mark.parametrize("file", ["registry.py", "errors.py"])
+@each_of(["registry.py", "errors.py"])
 def test_the_floor_imports_nothing_above_it(file):
     assert {name for name in imports(file) if below(name, "qr_cli")} <= FLOOR
 
 
-@pytest.mark.parametrize(
-    "file",
-    [f for f in FILES if f.startswith("cli/") or f in LIGHT or f.endswith("/recipe.py")],
-)
+@each_of([f for f in FILES if f.startswith("cli/") or f in LIGHT or f.endswith("/recipe.py")])
 def test_what_help_reads_imports_nothing_heavy(file):
     tops = {name.split(".")[0] for name in imports_at_the_top(file)}
     assert not tops & HEAVY
@@ -117,13 +116,13 @@ def test_every_light_file_is_there():
     assert set(LIGHT) <= set(FILES)
 
 
-@pytest.mark.parametrize("file", FILES)
+@each_of(FILES)
 def test_only_the_output_prints(file):
     if file != "cli/output.py":
         assert not [node.lineno for name, node in calls(file) if name == "print"]
 
 
-@pytest.mark.parametrize("file", FILES)
+@each_of(FILES)
 def test_nothing_is_unpickled_evaluated_or_trusted(file):
     found = [(name, node.lineno) for name, node in calls(file) if _dangerous(name, node)]
     assert not found
@@ -155,7 +154,7 @@ def _dangerous(name: str, call: ast.Call) -> bool:
     )
 
 
-@pytest.mark.parametrize("file", FILES)
+@each_of(FILES)
 def test_only_the_root_command_catches_everything(file):
     if file == "cli/app.py":
         return
@@ -165,13 +164,13 @@ def test_only_the_root_command_catches_everything(file):
     assert not [(line, name) for line, name in caught if not name or name in wide]
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.startswith("cli/")])
+@each_of([f for f in FILES if f.startswith("cli/")])
 def test_commands_contain_no_try(file):
     if file != "cli/app.py":
         assert not [node.lineno for node in ast.walk(tree(file)) if isinstance(node, ast.Try)]
 
 
-@pytest.mark.parametrize("file", FILES)
+@each_of(FILES)
 def test_no_file_moves_tensors_to_a_gpu_by_name(file):
     assert not [node.lineno for name, node in calls(file) if name.endswith(".cuda")]
 

@@ -15,6 +15,7 @@ import yaml
 from qr_cli.cli.app import run
 from qr_cli.engine.filenames import file_name
 from qr_cli.errors import DataError, QrError, UsageError, WeightsError
+from tests.each import each_of
 
 PACKAGE = Path(__file__).parents[1] / "qr_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -48,7 +49,7 @@ NEVER = {
 OWN_ARRAYS = {"generate/digits.py"}  # np.load of what ships
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+@each_of(FILES)
 def test_no_line_can_run_what_stands_in_a_file(file):
     name, tree = file.relative_to(PACKAGE).as_posix(), ast.parse(file.read_text("utf-8"))
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):

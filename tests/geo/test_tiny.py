@@ -92,6 +92,15 @@ def test_renaming_letters_changes_nothing_but_their_names(tiny):
     assert torch.equal(one, two)
 
 
+def test_no_weight_of_queries_and_keys_makes_words_forget_their_places(tiny):
+    (pack,) = packs(batch(), tiny.vocabulary, tiny.families, (200, 72))
+    plain, _ = tiny.encode(pack.words)
+    for block in tiny.encoder.blocks:
+        block.layer[0].SelfAttention.q.weight.data *= 100
+        block.layer[0].SelfAttention.k.weight.data *= 100
+    assert torch.allclose(tiny.encode(pack.words)[0], plain, atol=1e-3)
+
+
 def test_without_vision_a_picture_is_not_looked_at():
     model = Tiny(Vocabulary(), vision=False).eval()
     source = torch.tensor([model.vocabulary.ids(["A", "B"])])
