@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from qr_cli.attention.data import ImageSet, Settings
+from qr_cli.engine.damage import reason
 from qr_cli.engine.pictures import NO_PICTURE, opened
 from qr_cli.errors import DataError, UsageError
 
@@ -171,7 +172,9 @@ def decode(file: Path) -> Image.Image:
 
 
 def _undecodable(file: Path, error: Exception) -> DataError:
-    return DataError(f"{file} does not decode ({error})", hint="--skip-bad leaves such files out")
+    return DataError(
+        f"{file} does not decode ({reason(error)})", hint="--skip-bad leaves such files out"
+    )
 
 
 def _roots(path: Path) -> dict[str, Path]:

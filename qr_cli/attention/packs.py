@@ -25,7 +25,7 @@ from torch import Tensor
 from qr_cli.attention.boxes import Boxes, centre_view
 from qr_cli.attention.data import ImageSet, Settings, difference
 from qr_cli.engine.arrays import read_entry, read_header
-from qr_cli.engine.damage import FAULTS
+from qr_cli.engine.damage import FAULTS, reason
 from qr_cli.engine.pictures import NO_PICTURE
 from qr_cli.errors import DataError, EnvironmentFault, UsageError
 
@@ -333,12 +333,14 @@ def _jpeg(content: bytes, path: Path, row: int) -> Image.Image:
 
 
 def _undecodable(path: Path, row: int, error: Exception) -> DataError:
-    return DataError(f"{path}: image {row} does not decode ({error})", hint="rebuild the pack")
+    return DataError(
+        f"{path}: image {row} does not decode ({reason(error)})", hint="rebuild the pack"
+    )
 
 
 def _damaged(path: Path, error: Exception, key: str = "") -> DataError:
     if "a pickle" in str(error):
         return DataError(f"{path}: {key!r} is {error}", hint="save it as text or numbers")
     return DataError(
-        f"{path}: not a whole npz file ({error})", hint="download or copy the file again"
+        f"{path}: not a whole npz file ({reason(error)})", hint="download or copy the file again"
     )

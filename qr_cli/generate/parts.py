@@ -9,7 +9,8 @@ from typing import Any
 from diffusers import StableDiffusionPipeline
 from safetensors import SafetensorError, safe_open
 
-from qr_cli.errors import DataError, UsageError, WeightsError
+from qr_cli.engine.damage import damaged
+from qr_cli.errors import UsageError, WeightsError
 from qr_cli.generate.base import base_folder, quiet_libraries
 from qr_cli.generate.fingerprints import digest
 
@@ -57,10 +58,8 @@ def text_width(base: str) -> int:
         DataError: it is no diffusers folder.
     """
     file: Path = base_folder(base) / "text_encoder" / "config.json"
-    try:
+    with damaged(file):
         return int(json.loads(file.read_text("utf-8"))["hidden_size"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
 
 
 def check_heads(base: str, heads: int) -> int:
