@@ -12,6 +12,7 @@ from qr_cli.attention.backbones.create import create_backbone
 from qr_cli.attention.folded import apply_form
 from qr_cli.attention.weights import Weights, load_state
 from qr_cli.engine.checkpoint import read_card, read_weights, resolve
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import WeightsError
 from qr_cli.registry import only_code_of
 
@@ -33,13 +34,15 @@ def load(path: str | Path, *, which: str = "last") -> nn.Module:
     card = read_card(folder)
     if card.get("task") != "attention":
         raise WeightsError(f"{folder} is a checkpoint of {card.get('task')}, not of attention")
-    try:
-        with only_code_of(()):
-            net: Any = network(card)
-        net.classes, net.input_size = tuple(card["classes"]), tuple(card["input_size"])
-        net.mean, net.std = tuple(card["mean"]), tuple(card["std"])
-    except KeyError as error:
-        raise WeightsError(f"{folder / 'model.json'} lacks {error}") from error
+    file = folder / "model.json"
+    with damaged(file, WeightsError):
+        try:
+            with only_code_of(()):
+                net: Any = network(card)
+            net.classes, net.input_size = tuple(card["classes"]), tuple(card["input_size"])
+            net.mean, net.std = tuple(card["mean"]), tuple(card["std"])
+        except KeyError as error:
+            raise WeightsError(f"{file} lacks {error}") from error
     net.card = card
     load_state(net, Weights(read_weights(folder), str(folder)))
     return net.eval()

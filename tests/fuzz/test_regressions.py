@@ -1,7 +1,7 @@
 """The files that once crashed a reader, took its memory or got past it, one by one.
 
-`regressions/READER-SEED.*` are small; those of HDF5, or deep in a folder, are made again from seeds. SciPy's reader
-of MATLAB files dies of mat5-0, mat5-236 and tables-260.
+`regressions/READER-SEED.*` are small; those of HDF5, or deep in a folder, are made from their
+seeds. SciPy's reader of MATLAB files dies of mat5-0, mat5-236 and tables-260.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from fuzz.worker import GROWTH, limit, outcome
 KEPT = sorted(Path(__file__).with_name("regressions").iterdir())
 SEEDS = {
     "netcdf": (8, 10, 14, 78, 1299, 1310), "emit": (37, 75, 167), "prisma": (238, 247, 287),
-    "base_folder": (338,),
+    "base_folder": (338,), "attention_run": (274, 468),
 }  # fmt: skip
 
 
