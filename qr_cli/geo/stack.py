@@ -3,7 +3,8 @@
 Names of weights are those of the published checkpoints. Attention is not scaled, norms have a
 weight only, no linear layer has a bias, and the relative bias of block 0 serves a whole stack.
 Ours is the step-by-step decoder: keys and values of the target are cached per beam, those of the
-source once per problem.
+source once per problem; and what small networks need to be trained from nothing with Adam:
+scaled scores, norms of queries and keys (Henry et al. 2020, arXiv 2010.04245), a larger bias.
 
 Shapes: B problems, K beams, H heads, T target words, S source words, D width, P width of a head.
 """
@@ -24,7 +25,14 @@ FAR = -1e9  # added to the score of what must not be seen
 
 @dataclass(frozen=True)
 class Sizes:
-    """Widths and depths; the defaults are T5-base's."""
+    """Widths and depths; the defaults are T5-base's.
+
+    Attributes:
+        scale: of the scores of attention; T5 leaves them as they are.
+        near: factor of the relative bias. Adam moves weights of every layer by like amounts, so
+            that a bias as small as T5 draws it never catches up with the scores beside it.
+        normed: queries and keys get a norm each, so that no score runs away from the bias.
+    """
 
     vocabulary: int
     width: int = 768
@@ -35,6 +43,9 @@ class Sizes:
     dropout: float = 0.1
     buckets: int = 32
     reach: int = 128
+    scale: float = 1.0
+    near: float = 1.0
+    normed: bool = False
 
 
 class Norm(nn.Module):
@@ -66,16 +77,18 @@ def buckets(distance: Tensor, *, both: bool, count: int = 32, reach: int = 128) 
 
 
 class Attention(nn.Module):
-    """Attention of several heads, without scaling."""
+    """Attention of several heads."""
 
     def __init__(self, sizes: Sizes, *, biased: bool = False) -> None:
         super().__init__()
         whole = sizes.heads * sizes.head
-        self.heads = sizes.heads
+        self.heads, self.scale = sizes.heads, sizes.scale
         self.q = nn.Linear(sizes.width, whole, bias=False)
         self.k = nn.Linear(sizes.width, whole, bias=False)
         self.v = nn.Linear(sizes.width, whole, bias=False)
         self.o = nn.Linear(whole, sizes.width, bias=False)
+        self.q_norm = Norm(sizes.head) if sizes.normed else nn.Identity()
+        self.k_norm = Norm(sizes.head) if sizes.normed else nn.Identity()
         if biased:
             self.relative_attention_bias = nn.Embedding(sizes.buckets, sizes.heads)
 
@@ -85,17 +98,17 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
         """``(B, T, D), (B, S, D), (B, H or 1, T or 1, S) -> (B, T, D)``."""
-        keys, values = self.split(self.k(source)), self.split(self.v(source))
-        return self.mixed(self.split(self.q(x)), keys, values, bias)
+        keys, values = self.k_norm(self.split(self.k(source))), self.split(self.v(source))
+        return self.mixed(self.q_norm(self.split(self.q(x))), keys, values, bias)
 
     def mixed(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         """Return the output for split queries, keys and values."""
-        weights = torch.softmax(queries @ keys.transpose(-1, -2) + bias, dim=-1)
+        weights = torch.softmax((queries * self.scale) @ keys.transpose(-1, -2) + bias, dim=-1)
         return self.o((weights @ values).transpose(-2, -3).flatten(-2))
 
     def read(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         """Return what `mixed` returns, in one operation that has no gradient for the bias."""
-        found = F.scaled_dot_product_attention(queries, keys, values, bias, scale=1.0)
+        found = F.scaled_dot_product_attention(queries, keys, values, bias, scale=self.scale)
         return self.o(found.transpose(-2, -3).flatten(-2))
 
 
@@ -154,7 +167,7 @@ class Stack(nn.Module):
         sizes = self.sizes
         number = buckets(distance, both=not self.decodes, count=sizes.buckets, reach=sizes.reach)
         table: nn.Embedding = self.blocks[0].layer[0].SelfAttention.relative_attention_bias
-        return table(number).permute(2, 0, 1)
+        return table(number).permute(2, 0, 1) * sizes.near
 
     def drop(self, x: Tensor) -> Tensor:
         """Return x with dropout, in training."""
@@ -188,7 +201,7 @@ class Stack(nn.Module):
         cross, fused = [], []
         for block in self.blocks:
             own, other = block.layer[0].SelfAttention, block.layer[1].EncDecAttention
-            cross.append((other.split(other.k(source)), other.split(other.v(source))))
+            cross.append((other.k_norm(other.split(other.k(source))), other.split(other.v(source))))
             fused.append(torch.cat((own.q.weight, own.k.weight, own.v.weight)))
         at = torch.arange(_FIRST, device=source.device)
         empty = [source.new_empty(0)] * len(fused)
@@ -210,12 +223,13 @@ class Stack(nn.Module):
             part = own.SelfAttention
             both = F.linear(own.layer_norm(x), cache.fused[i])
             both = both.view(batch * beams, 3, part.heads, 1, -1)
-            new = both[:, 1:]
+            q = part.q_norm(both[:, 0])
+            new = torch.stack((part.k_norm(both[:, 1]), both[:, 2]), 1)
             cache.own[i] = torch.cat((cache.own[i], new), -2) if cache.length > 1 else new
             keys, values = cache.own[i].unbind(1)
-            x = x + part.read(both[:, 0], keys, values, bias).view(batch, beams, width)
+            x = x + part.read(q, keys, values, bias).view(batch, beams, width)
             part = cross.EncDecAttention
-            q = part.split(part.q(cross.layer_norm(x)))  # (B, H, K, P)
+            q = part.q_norm(part.split(part.q(cross.layer_norm(x))))  # (B, H, K, P)
             x = x + part.read(q, *cache.cross[i], cache.hidden)
             x = x + last.DenseReluDense(last.layer_norm(x))
         return self.final_layer_norm(x)

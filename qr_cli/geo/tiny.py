@@ -3,7 +3,9 @@
 After Geoformer (Chen et al. 2022, arXiv 2212.02746): words and 49 patches of the diagram are read
 by one encoder, relative bias acts between words only, a T5 decoder writes the program or proof.
 Ours: width 128, three blocks each side, a convolutional stem trained with the rest instead of a
-frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram. A letter
+frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram, attention
+that is scaled with norms of its queries and keys, and a relative bias that counts sqrt(width) times:
+otherwise Adam drives the scores to single words before the places of words count at all. A letter
 also says which of the problem's letters it is by first appearance: names do not matter, equality
 does. Two auxiliary heads help in training: what stands in each patch, and the figure's fine
 relation class (the sequence loss alone did not make small models look at the diagram).
@@ -109,7 +111,11 @@ class Tiny(nn.Module):
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        sizes = Sizes(len(vocabulary), width, width // heads, inner, layers, heads, dropout)
+        head = width // heads
+        sizes = Sizes(
+            len(vocabulary), width, head, inner, layers, heads, dropout,
+            scale=head**-0.5, near=width**0.5, normed=True,
+        )  # fmt: skip
         self.shared = nn.Embedding(len(vocabulary), width)
         self.order = nn.Embedding(LETTERS + 1, width)
         letters = torch.full((len(vocabulary),), -1)
@@ -141,8 +147,6 @@ class Tiny(nn.Module):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if name.endswith((".o", ".wo")):
                     module.weight.data /= math.sqrt(2 * layers)
-                elif name.endswith(".q"):  # attention is not scaled: as T5 starts
-                    module.weight.data /= math.sqrt(self.decoder.sizes.head)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
