@@ -49,7 +49,7 @@ def _check_old(path: Path) -> None:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
         for _ in range(PICKLES):
-            for code, value, _place in pickletools.genops(content):
+            for code, value, _place in pickletools.genops(content):  # type: ignore[arg-type]
                 if code.name in NUMBERS and value is not None:
                     last = int(value)
                 elif code.name == "BINPERSID" and abs(last) > size:

@@ -86,6 +86,8 @@ class CEM(nn.Module):
     ) -> None:
         super().__init__()
         self.base, self.gate, self.kappa = base, gate, kappa
+        if len(prior) != 3:
+            raise ValueError(f"a prior of {len(prior)} states, not 3")
         self.prior = tuple(prior)
         low = min(max(prior[0], CLAMP), 1 - CLAMP)
         self.center = math.log(low / (1 - low)) if center is None else center

@@ -52,13 +52,15 @@ class Folded:
         try:
             self._fold(weights, card)
             self.nets = [_Net(simulator, i) for i in range(2)] if simulator else []
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"the weights do not fit model.json: {error}") from error
 
     def _fold(self, w: Mapping[str, Array], card: Mapping[str, Any]) -> None:
         cem = card["cem"]
         self.gate = cem["gate"]
         self.prior, self.kappa = np.float32(cem["prior"]), np.float32(cem.get("kappa", 0.5))
+        if self.prior.shape != (3,):
+            raise ValueError(f"a prior of {self.prior.size} states, not 3")
         low = min(max(float(cem["prior"][0]), CLAMP), 1 - CLAMP)
         center = cem.get("center")
         self.center = math.log(low / (1 - low)) if center is None else center

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import WeightsError
 from qr_cli.handoff.build import build
 from qr_cli.handoff.fast import Step
@@ -28,12 +29,9 @@ def network(model: Model) -> Any:
     Raises:
         WeightsError: the weights do not fit model.json.
     """
-    try:
+    with damaged(model.folder, WeightsError, also=(SafetensorError,)):
         net = build(model.card)
         net.load_state_dict(load_file(weights_file(model.folder)))
-    except (RuntimeError, KeyError, TypeError, OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{model.folder} does not fit model.json: {reason}") from error
     return net.eval()
 
 
