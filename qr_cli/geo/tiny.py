@@ -3,11 +3,11 @@
 After Geoformer (Chen et al. 2022, arXiv 2212.02746): words and 49 patches of the diagram are read
 by one encoder, relative bias acts between words only, a T5 decoder writes the program or proof.
 Ours: width 128, three blocks each side, a convolutional stem trained with the rest instead of a
-frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram, attention
-that is scaled with norms of its queries and keys, and a relative bias that counts sqrt(width) times:
-otherwise Adam drives the scores to single words before the places of words count at all. A letter
-also says which of the problem's letters it is by first appearance: names do not matter, equality
-does. Two auxiliary heads help in training: what stands in each patch, and the figure's fine
+frozen ResNet-101, the true area of a patch, one learned row in place of a missing diagram.
+Attention is scaled, its queries and keys have norms, and the relative bias counts sqrt(width)
+times: otherwise Adam drives the scores to single words before the places of words count at all.
+A letter also says which of the problem's letters it is by first appearance: names do not matter,
+equality does. Two auxiliary heads help in training: what stands in each patch, and the figure's fine
 relation class (the sequence loss alone did not make small models look at the diagram).
 
 Shapes: B problems, K beams, T target words, S source words and patches, D width.
