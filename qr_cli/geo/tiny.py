@@ -7,8 +7,8 @@ frozen ResNet-101, the true area of a patch, one learned row in place of a missi
 Attention is scaled, its queries and keys have norms, and the relative bias counts sqrt(width)
 times: otherwise Adam drives the scores to single words before the places of words count at all.
 A letter also says which of the problem's letters it is by first appearance: names do not matter,
-equality does. Two auxiliary heads help in training: what stands in each patch, and the figure's fine
-relation class (the sequence loss alone did not make small models look at the diagram).
+equality does. Two auxiliary heads help in training: what stands in each patch, and the figure's
+fine relation class (the sequence loss alone did not make small models look at the diagram).
 
 Shapes: B problems, K beams, T target words, S source words and patches, D width.
 """
