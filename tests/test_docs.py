@@ -120,7 +120,14 @@ def test_the_evidence_page_names_every_script_and_nothing_that_is_not_there() ->
         assert not anchor or anchor in slugs, f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "examples").glob("*.py")))
+def scripts() -> list[Any]:
+    """Return the Python examples; those that train or draw much are marked slow."""
+    slow = {"generate_in_ten_lines.py", "where_does_it_look.py"}
+    names = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+    return [pytest.param(n, marks=[pytest.mark.slow] if n in slow else []) for n in names]
+
+
+@pytest.mark.parametrize("script", scripts())
 def test_a_python_example_runs(script: str, tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, ROOT / "examples" / script],
@@ -147,6 +154,7 @@ def test_modules_are_compared_by_a_shell_pipeline(tmp_path: Path) -> None:
     assert all(len(row) == len(head) and 0 <= float(row[4]) <= 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own_is_trained_and_evaluated(tmp_path: Path) -> None:
     env = environment(tmp_path)
     env["PYTHONPATH"] += os.pathsep + str(ROOT / "examples")

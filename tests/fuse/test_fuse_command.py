@@ -346,6 +346,8 @@ def test_ctrl_c_between_tiles_leaves_no_output(tmp_path):
          "f.tif", "--psf", "official", "--tile", "16", "--threads", "1", "--no-report"],
         env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True,
+        # a job in the background inherits that Ctrl-C is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while process.poll() is None and not list(Path().glob(".f.*")):
         time.sleep(0.05)

@@ -32,6 +32,7 @@ def test_a_file_that_once_did_harm_is_refused(file, tmp_path):
         limit(None)
 
 
+@pytest.mark.slow
 def test_a_seed_that_once_did_harm_is_refused(tmp_path):
     jobs = [(name, seed, seed + 1) for name, seeds in SEEDS.items() for seed in seeds]
     assert not harness.fuzz(jobs, tmp_path)

@@ -209,6 +209,7 @@ def test_a_table_of_sessions_grows_to_its_limit_only():
     assert len(sessions._table["h"]) == 100 and len(sessions) == 100
 
 
+@pytest.mark.slow
 def test_ten_thousand_turns_empty_and_mixed_texts_are_scored(decider):
     one = decider()
     texts = ("", "退货 please", "x" * 2000, "🙂")
