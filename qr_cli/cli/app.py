@@ -77,6 +77,8 @@ def run(arguments: list[str] | None = None) -> int:
         with only_code_of(words):
             command = typer.main.get_command(app)
             code = command.main(args=words, prog_name="qr", standalone_mode=False)
+        if code == Interrupted.exit_code:  # what Typer makes of Ctrl-C, without a word
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except (BrokenPipeError, SystemExit) as closed:  # Typer turns the first into the second
         if getattr(closed, "code", 1) != 1:

@@ -107,6 +107,16 @@ def test_help_ends_with_examples_that_parse(qr, words, received, monkeypatch):
         assert example.startswith(" ".join(words))
 
 
+def test_ctrl_c_is_told_where_no_loop_waits_for_it(qr, monkeypatch):
+    def interrupted(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qr_cli.engine.train.train", interrupted)
+    answer = qr("train", "attention", "--recipe", "smoke")
+    assert answer.code == 130
+    assert answer.err.strip() == "qr: error: interrupted"
+
+
 def _path(text):
     from pathlib import Path
 
