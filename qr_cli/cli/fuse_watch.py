@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qr_cli.cli.output import Output
+from qr_cli.cli.progress import bars
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -24,20 +25,8 @@ class FuseWatch:
         self._tenth = 0
 
     def __enter__(self) -> FuseWatch:
-        talk = self.output.talk()
-        if talk.is_terminal and not (self.output.quiet or self.output.as_json or self.silent):
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                TextColumn("{task.percentage:>3.0f} %"),
-                TimeRemainingColumn(),
-                console=talk,
-                transient=True,
-                expand=True,
-                redirect_stdout=False,
-            )
+        if self.output.live and not self.silent:
+            self._bars = bars(self.output)
             self._bars.start()
             self._bar = self._bars.add_task("reading", total=None)
         return self

@@ -99,6 +99,11 @@ class Output:
 
     # stderr ---------------------------------------------------------------------------------
 
+    @property
+    def live(self) -> bool:
+        """Whether a bar or a spinner may move: a person watches this very process."""
+        return not (self.quiet or self.as_json or self.muted) and self.talk().is_terminal
+
     def say(self, text: str, *, style: str | None = None) -> None:
         """Print one line of talk."""
         talk = self.talk()

@@ -10,6 +10,7 @@ from qr_cli.cli.options import Call
 from qr_cli.cli.output import out
 from qr_cli.engine.recipe import TrainRecipe
 from qr_cli.engine.resolve import leaves
+from qr_cli.engine.wording import ranges
 
 NAMES = {  # of figures whose key does not say it all
     "flops": "flops (2 x multiply-add, no gates or BN)",
@@ -56,20 +57,9 @@ def _by_stage(places: Sequence[Any]) -> Iterator[tuple[int, str]]:
         parts = [place.name.rpartition(f".{place.index}.") for place in held]
         if all(sep for _, sep, _ in parts):
             head, _, tail = parts[0]
-            yield stage, f"{head}.{_ranges([place.index for place in held])}.{tail}"
+            yield stage, f"{head}.{ranges([place.index for place in held], ',')}.{tail}"
         else:  # at the end of a stage
             yield stage, ", ".join(place.name for place in held)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Return ascending numbers in short: ``0-2,5``."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _figure(value: Any) -> str:

@@ -26,20 +26,8 @@ class Watch:
         self._bar: TaskID | None = None
 
     def __enter__(self) -> Watch:
-        talk = self.output.talk()
-        if talk.is_terminal and not (self.output.quiet or self.output.as_json):
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                TextColumn("{task.percentage:>3.0f} %"),
-                TimeRemainingColumn(),
-                console=talk,
-                transient=True,
-                expand=True,
-                redirect_stdout=False,  # records are not for this console
-            )
+        if self.output.live:
+            self._bars = bars(self.output)
             self._bars.start()
         return self
 
@@ -65,6 +53,22 @@ class Watch:
             completed=(epoch - 1) * steps + step,
             description=f"epoch {epoch}/{epochs}",
         )
+
+
+def bars(output: Output) -> Progress:
+    """Return bars for the terminal on stderr: what is done, how much of it, time left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        console=output.talk(),
+        transient=True,
+        expand=True,
+        redirect_stdout=False,  # records are not for this console
+    )
 
 
 def epoch_line(record: Mapping[str, Any], epochs: int) -> str:

@@ -26,14 +26,13 @@ class Status:
         self._subject = ""
 
     def __enter__(self) -> Status:
-        talk = self.output.talk()
-        if talk.is_terminal and not (self.output.quiet or self.output.as_json):
+        if self.output.live:
             from rich.live import Live
             from rich.spinner import Spinner
 
             self._live = Live(
                 Spinner("dots", "starting"),
-                console=talk,
+                console=self.output.talk(),
                 transient=True,
                 redirect_stdout=False,  # records are not for this console
             )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qr_cli.engine.wording import ranges
 from qr_cli.errors import DataError, EnvironmentFault, UsageError
 from qr_cli.fuse import degradation as degrade
 from qr_cli.fuse import inputs, noise, register, tiling
@@ -359,21 +360,10 @@ def _band_doubts(fusion: Fusion) -> None:
     weak = [r["band"] for r in rows if r.get("r2_loo", 1.0) < 0.5]
     if weak:
         fusion.warnings.append(
-            f"{len(weak)} bands are hardly predicted by the MSI (R2 below 0.5): {_short(weak)}"
+            f"{len(weak)} bands are hardly predicted by the MSI (R2 below 0.5): {ranges(weak)}"
         )
     unseen = [r["band"] for r in rows if r["covered"] is False]
     if len(unseen) > 0.3 * len(rows):
         fusion.warnings.append(
-            f"{len(unseen)} of {len(rows)} bands lie outside the MSI's bands: {_short(unseen)}"
+            f"{len(unseen)} of {len(rows)} bands lie outside the MSI's bands: {ranges(unseen)}"
         )
-
-
-def _short(numbers: list[int]) -> str:
-    """Return ascending numbers in short: 0-3, 7."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
+from qr_cli.engine.pictures import decoded
 from qr_cli.errors import WeightsError
 from qr_cli.generate.metrics import clip_score
 
@@ -20,7 +20,7 @@ def caption(folder: str, pictures: Sequence[Path]) -> list[str]:
     model, processor = _loaded(folder, "BlipForConditionalGeneration")
     said: list[str] = []
     for start in range(0, len(pictures), _BATCH):
-        images = [Image.open(p).convert("RGB") for p in pictures[start : start + _BATCH]]
+        images = [decoded(p) for p in pictures[start : start + _BATCH]]
         with torch.no_grad():
             ids = model.generate(**processor(images=images, return_tensors="pt"), max_new_tokens=40)
         said += [text.strip() for text in processor.batch_decode(ids, skip_special_tokens=True)]
@@ -33,7 +33,7 @@ def scores(folder: str, pictures: Sequence[Path], texts: Sequence[str]) -> list[
     found: list[float] = []
     for start in range(0, len(pictures), _BATCH):
         cut = slice(start, start + _BATCH)
-        images = [Image.open(path).convert("RGB") for path in pictures[cut]]
+        images = [decoded(path) for path in pictures[cut]]
         inputs = processor(
             text=list(texts[cut]), images=images, return_tensors="pt", padding=True, truncation=True
         )

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from qr_cli.engine.figures import LIGHT, SMALL, TEXT, WIDTH, Theme, render
 from qr_cli.engine.files import write_bytes
+from qr_cli.engine.pictures import decoded
 
 ROWS = 12  # of a grid; more are left out, and the grid says so
 _GAP, _LINE = 0.12, 0.17  # inches
@@ -70,9 +70,7 @@ def grid_of_records(records: Sequence[dict[str, Any]], folder: Path) -> Path:
     found: dict[tuple[str, int, str], dict[str, np.ndarray]] = {}
     for record in made:
         key = (record["id"], record["seed"], record["prompt"])
-        found.setdefault(key, {})[record["variant"]] = np.asarray(
-            Image.open(record["image"]).convert("RGB")
-        )
+        found.setdefault(key, {})[record["variant"]] = np.asarray(decoded(Path(record["image"])))
         if len(found) > ROWS:
             break
     shown = list(found.items())[:ROWS]

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from qr_cli.engine.pictures import NO_PICTURE, opened
-from qr_cli.errors import DataError
+from qr_cli.engine.pictures import decoded
 
 
 def load_picture(path: Path, resolution: int, *, flip: bool = False) -> Tensor:
@@ -19,11 +18,7 @@ def load_picture(path: Path, resolution: int, *, flip: bool = False) -> Tensor:
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        with opened(path) as picture:
-            image = picture.convert("RGB")
-    except NO_PICTURE as error:
-        raise DataError(f"{path} is no picture: {error}") from error
+    image = decoded(path)
     scale = resolution / min(image.size)
     size = (
         max(resolution, round(image.width * scale)),

@@ -15,14 +15,17 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.filenames import file_name
 from qr_cli.engine.folder import appearing
+from qr_cli.engine.pictures import decoded
 from qr_cli.engine.unpickle import load_pickle
 from qr_cli.errors import DataError, UsageError
 
 Dialect = Literal["unigeo", "geoqa+", "intergps"]
 SPLITS = ("train", "val", "test")
 CATEGORIES = "sub_dataset_dict"
+LETTERS = tuple("ABCD")  # of choices
 
 
 def convert(
@@ -88,12 +91,15 @@ def _records(
     file: Path, dialect: Dialect, categories: dict[str, str]
 ) -> Iterator[tuple[dict[str, Any], Image.Image | None]]:
     if file.is_dir():
-        yield _intergps(file)
+        with damaged(file):
+            problem = _intergps(file)
+        yield problem
         return
     if file.suffix in (".pk", ".pkl", ".pickle"):
         content = load_pickle(file, kind="UniGeo" if dialect == "unigeo" else dialect)
     else:
-        content = json.loads(file.read_text("utf-8"))
+        with damaged(file):
+            content = json.loads(file.read_text("utf-8"))
     rows = list(content.values()) if isinstance(content, dict) else content
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{file}: holds no list of problems", hint="UniGeo/calculation_train.pk")
@@ -142,11 +148,8 @@ def _proving(row: dict[str, Any], number: int) -> tuple[dict[str, Any], Image.Im
 
 def _intergps(folder: Path) -> tuple[dict[str, Any], Image.Image | None]:
     """Return an Inter-GPS problem: its text, options, and the places of its points."""
-    try:
-        data = json.loads((folder / "data.json").read_text("utf-8"))
-        form = json.loads((folder / "logic_form.json").read_text("utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise DataError(f"{folder}: no Inter-GPS problem ({error})") from error
+    data = json.loads((folder / "data.json").read_text("utf-8"))
+    form = json.loads((folder / "logic_form.json").read_text("utf-8"))
     picture = folder / "img_diagram.png"
     places = form.get("point_positions") or {}
     record = {
@@ -154,13 +157,13 @@ def _intergps(folder: Path) -> tuple[dict[str, Any], Image.Image | None]:
         "task": "calculation",
         "text": data.get("compact_text") or data.get("problem_text"),
         "choices": data.get("choices"),
-        "label": "ABCD".index(data["answer"]) if data.get("answer") in "ABCD" else None,
+        "label": LETTERS.index(data["answer"]) if data.get("answer") in LETTERS else None,
         "category": (data.get("problem_type_goal") or [None])[0],
         "points": {name: list(place) for name, place in places.items()} or None,
         "y_down": True,
         "diagram": None,
     }
-    return record, Image.open(picture).convert("L") if picture.is_file() else None
+    return record, decoded(picture, "L") if picture.is_file() else None
 
 
 def _number(value: Any) -> float | None:

@@ -76,6 +76,31 @@ def read_events(path):
         json.dumps(record)
 
 
+# what UniGeo and Inter-GPS publish as JSON ---------------------------------------------------
+
+
+def make_published(folder):
+    """The re-release of UniGeo as one file, and one problem of Inter-GPS as a folder."""
+    row = {"problem": "angle A = N_0", "program": "g_half N_0", "numbers": [4.0], "answer": 2}
+    lines(folder / "test.json", {"77": row, "78": row | {"choices": [1, 2], "label": 1}})
+    inter = folder / "11"
+    inter.mkdir()
+    data = {"id": 11, "compact_text": "Find AB.", "choices": ["1", "2"], "answer": "B"}
+    lines(inter / "data.json", data)
+    lines(inter / "logic_form.json", {"point_positions": {"A": [0, 0], "B": [3, 4]}})
+    return [folder / "test.json", inter / "data.json", inter / "logic_form.json"]
+
+
+def read_published(path):
+    from qr_cli.geo.records import read as read_problems
+    from qr_cli.geo.unigeo import convert
+
+    source, dialect = (path, "unigeo") if path.stem == "test" else (path.parent, "intergps")
+    convert([source], path.parent / "out", dialect=dialect, overwrite=True)
+    for file in (path.parent / "out").glob("*.jsonl"):
+        list(read_problems(file))
+
+
 # geometry ------------------------------------------------------------------------------------
 
 CALCULATION = {
@@ -305,6 +330,7 @@ def read_boxes(path):
 
 dialogues = Reader(make_dialogues, read_dialogues)
 corpora = Reader(make_corpora, read_corpora)
+published = Reader(make_published, read_published)
 events = Reader(make_events, read_events)
 problems = Reader(make_problems, read_problems)
 solving = Reader(make_problems, read_solving)

@@ -78,6 +78,17 @@ def test_an_inter_gps_folder_is_read(tmp_path):
     assert (one.label, one.points) == (1, {"A": (0, 0), "B": (3, -4)})
 
 
+def test_a_diagram_that_is_none_is_said(tmp_path):
+    folder = tmp_path / "17"
+    folder.mkdir()
+    (folder / "data.json").write_text('{"id": 17, "problem_text": "Find x."}')
+    (folder / "logic_form.json").write_text("{}")
+    (folder / "img_diagram.png").write_bytes(b"\x89PNG, and no more")
+    with pytest.raises(DataError, match="img_diagram.png is no picture"):
+        convert([folder], tmp_path / "out", dialect="intergps")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         convert([tmp_path / "none.pk"], tmp_path / "out")
