@@ -13,7 +13,7 @@ import typer
 
 from qr_cli import __version__
 from qr_cli.cli.faults import OUT_OF_MEMORY, translate
-from qr_cli.cli.lazy import Stub, lazy_app
+from qr_cli.cli.lazy import Stub, epilog, lazy_app
 from qr_cli.cli.output import out
 from qr_cli.errors import Interrupted, QrError
 from qr_cli.registry import only_code_of
@@ -35,8 +35,13 @@ app = lazy_app(
     },
     help="Train, evaluate and use ten published methods from the command line.",
     add_completion=True,
-    epilog="[bold]Examples[/bold]\n\n  qr train attention --arch resnet20 --module lsas"
-    "\n\n  qr eval attention runs/attention/lsas-s0\n\n  qr list modules --json",
+    epilog=epilog(
+        [
+            "qr train attention --arch resnet20 --module lsas",
+            'qr solve-geo --text "In triangle ABC, AB = AC and angle A = 50°. Find angle B."',
+            "qr list modules --json",
+        ]
+    ),
 )
 
 
@@ -56,7 +61,6 @@ def root(
             callback=_show_version,
             is_eager=True,
             show_default=False,
-            metavar=" ",
         ),
     ] = False,
 ) -> None:

@@ -6,24 +6,22 @@ from typing import Annotated
 
 import typer
 
-from qr_cli.cli.lazy import SETTINGS, Command, LazyGroup
 from qr_cli.cli.output import out
+from qr_cli.cli.verb import Overwrite, group, verb
 from qr_cli.generate.extra import prepare
 
-app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, help="Convert official checkpoints.", **SETTINGS
-)
+app = group("Convert official checkpoints.")
 
 
 @app.callback()
-def group() -> None:
+def nothing() -> None:
     """Keep `sur-adapter` a word of its own, though it is the only one."""
 
 
-@app.command(
+@verb(
+    app,
     "sur-adapter",
-    cls=Command,
-    epilog="[bold]Examples[/bold]\n\n  qr data convert sur-adapter FILE.pt --out sur --eta 0.1",
+    shown=["qr data convert sur-adapter FILE.pt --out sur --eta 0.1"],
 )
 def sur_adapter(
     source: Annotated[
@@ -37,20 +35,10 @@ def sur_adapter(
         str | None,
         typer.Option(help="batch, none or token; official: batch.", metavar="NAME"),
     ] = None,
-    half: Annotated[
-        bool, typer.Option("--half", help="Store weights in float16.", metavar=" ")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the folder.", metavar=" ")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines.", metavar=" ")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print only the path.", metavar=" ")
-    ] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store weights in float16.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert an official SUR-adapter to a folder that knows its eta."""
-    out.configure(as_json=json, quiet=quiet)
-    out.route_logs()
     prepare()
     from qr_cli.generate.folder import convert
 

@@ -8,71 +8,55 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from qr_cli.cli.lazy import SETTINGS, Command, LazyGroup
 from qr_cli.cli.output import out
+from qr_cli.cli.verb import Overwrite, group, verb
 
 if TYPE_CHECKING:
     from qr_cli.geo.tools import Result
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.", metavar=" ")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the one value.", metavar=" ")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.", metavar=" ")]
-app = typer.Typer(
-    cls=LazyGroup,
-    no_args_is_help=True,
-    help="Geometry data: make problems, run programs, check proofs, convert the published files.",
-    **SETTINGS,
-)
+app = group("Geometry: make problems, run programs, check proofs, convert the published files.")
 
 
-def _examples(*lines: str) -> str:
-    return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
-
-
-@app.command(
+@verb(
+    app,
     "make",
-    cls=Command,
-    help="Make problems with options, diagrams, programs and proofs, each of them checked.",
-    epilog=_examples(
+    shown=[
         "qr data geo make --n 5000 --seed 1 --split train --out synth",
         "qr data geo make --n 20 --families proof-14-30-6,hypotenuse | qr solve-geo -",
         "qr data geo make --list",
-    ),
+    ],
 )
 def make_problems(
     n: Annotated[int, typer.Option("--n", min=1, help="How many.", metavar="N")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same problems.", metavar="N")] = 1,
     split: Annotated[
         Literal["train", "seen", "unseen", "diagram"],
-        typer.Option(help="unseen: other phrasings and letters."),
+        typer.Option(help="Phrasings and letters: train|seen|unseen|diagram.", metavar="NAME"),
     ] = "train",
     families: Annotated[
         str, typer.Option(help="Names by commas; see --list.", metavar="all|NAME,..")
     ] = "all",
     diagrams: Annotated[
-        Literal["png", "svg", "none"], typer.Option(help="Pictures beside the problems.")
+        Literal["png", "svg", "none"],
+        typer.Option(help="Pictures beside the problems: png|svg|none.", metavar="NAME"),
     ] = "png",
     elements: Annotated[
         Literal["extra", "gold", "none"],
-        typer.Option(help="What proofs may speak of: with surplus, exact, unlisted."),
+        typer.Option(
+            help="Elements proofs may speak of, with surplus: extra|gold|none.", metavar="NAME"
+        ),
     ] = "extra",
     out_: Annotated[
         Path | None, typer.Option("--out", help="Folder to make; without, print.", metavar="DIR")
     ] = None,
     list_: Annotated[
-        bool, typer.Option("--list", help="Print families, phrasings, readings.", metavar=" ")
+        bool, typer.Option("--list", help="Print families, phrasings, readings.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the folder.", metavar=" ")
-    ] = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Print problems, or write a folder of them."""
+    """Make problems with options, diagrams, programs and proofs, each of them checked."""
     from qr_cli.geo.synth.files import record, samples, write
 
-    out.configure(as_json=json, quiet=quiet, no_color=no_color)
     names = () if families == "all" else tuple(families.split(","))
     if list_:
         _list_families()
@@ -118,100 +102,87 @@ def _shown(row: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-@app.command(
+@verb(
+    app,
     "exec",
-    cls=Command,
-    help="Run a program; of several on stdin one JSON line each.",
-    epilog=_examples(
+    shown=[
         'qr data geo exec "g_minus C_3 N_0 g_half V_0" --numbers 50 --choices 50,60,65,90',
         "cat programs.jsonl | qr data geo exec - --mode official",
-    ),
+    ],
 )
 def run_program(
-    program: Annotated[str, typer.Argument(help="A program; - reads JSON lines.")],
+    program: Annotated[
+        str, typer.Argument(help="A program; - reads JSON lines.", metavar="PROGRAM")
+    ],
     numbers: Annotated[
         str | None, typer.Option(help="N_0, N_1, ... by commas.", metavar="A,B")
     ] = None,
     choices: Annotated[str | None, typer.Option(help="Options, by commas.", metavar="A,B")] = None,
     mode: Annotated[
         Literal["strict", "official"],
-        typer.Option(help="Executor; official keeps the authors' quirks."),
+        typer.Option(help="strict, or official with the authors' quirks.", metavar="NAME"),
     ] = "strict",
     dialect: Annotated[
-        Literal["unigeo", "geoqa+"], typer.Option(help="Operators and constants.")
+        Literal["unigeo", "geoqa+"],
+        typer.Option(help="Operators and constants: unigeo|geoqa+.", metavar="NAME"),
     ] = "unigeo",
-    json: AsJson = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
 ) -> None:
-    """Run one program, or those of stdin."""
+    """Run a program; of several on stdin one JSON line each."""
     from qr_cli.geo.tools import run_programs
 
-    out.configure(as_json=json, quiet=quiet, no_color=no_color)
     _tell(run_programs(program, numbers, choices, mode=mode, dialect=dialect), _ran)
 
 
-@app.command(
+@verb(
+    app,
     "check",
-    cls=Command,
-    help="Check proofs step by step; exit 6 on a refuted one, 3 where one cannot be read.",
-    epilog=_examples(
+    shown=[
         "qr data geo check proofs.jsonl",
         "cat proofs.jsonl | qr data geo check - --json --no-fail",
-    ),
+    ],
 )
 def check_proof(
     file: Annotated[
-        str | None, typer.Argument(help="Problems with proofs; - reads JSON lines.")
+        str | None, typer.Argument(help="Problems with proofs; - reads JSON lines.", metavar="FILE")
     ] = None,
     text: Annotated[
         str | None, typer.Option(help="Givens, goal and elements.", metavar="TEXT")
     ] = None,
     proof: Annotated[str | None, typer.Option(help="The proof of --text.", metavar="TEXT")] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Also fail on needs-diagram.", metavar=" ")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Also fail on needs-diagram.")] = False,
     numeric: Annotated[
-        bool, typer.Option("--numeric", help="Test statements on coordinates.", metavar=" ")
+        bool, typer.Option("--numeric", help="Test statements on coordinates.")
     ] = False,
     no_fail: Annotated[
-        bool, typer.Option("--no-fail", help="Exit 0 whatever the verdicts.", metavar=" ")
+        bool, typer.Option("--no-fail", help="Exit 0 whatever the verdicts.")
     ] = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
 ) -> None:
-    """Check the proofs of a file, of stdin, or one given by flags."""
+    """Check proofs step by step; exit 6 on a refuted one, 3 where one cannot be read."""
     from qr_cli.geo.tools import check_proofs
 
-    out.configure(as_json=json, quiet=quiet, no_color=no_color)
     found = check_proofs(file, text, proof, strict=strict, numeric=numeric)
     _tell(found, _checked, fail=not no_fail)
 
 
-@app.command(
+@verb(
+    app,
     "convert",
-    cls=Command,
-    help="Convert UniGeo pickles and relatives to JSON lines; nothing in them is executed.",
-    epilog=_examples("qr data geo convert UniGeo/*.pk --out unigeo"),
+    shown=["qr data geo convert UniGeo/*.pk --out unigeo"],
 )
 def convert_files(
-    files: Annotated[list[Path], typer.Argument(help="Pickles, JSON, Inter-GPS folders.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Pickles, JSON, Inter-GPS folders.", metavar="FILE..")
+    ],
     out_: Annotated[Path, typer.Option("--out", help="Folder to make.", metavar="DIR")],
     dialect: Annotated[
-        Literal["unigeo", "geoqa+", "intergps"], typer.Option(help="What the files are.")
+        Literal["unigeo", "geoqa+", "intergps"],
+        typer.Option(help="What the files are: unigeo|geoqa+|intergps.", metavar="NAME"),
     ] = "unigeo",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the folder.", metavar=" ")
-    ] = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Write JSON lines, diagrams and a manifest."""
+    """Convert UniGeo pickles and relatives to JSON lines; nothing in them is executed."""
     from qr_cli.geo.unigeo import convert
 
-    out.configure(as_json=json, quiet=quiet, no_color=no_color)
     manifest = convert(files, out_, dialect=dialect, overwrite=overwrite)
     out.record({"event": "convert", "out": str(out_), **manifest})
     rows = [[name, str(count)] for name, count in manifest["counts"].items()]

@@ -6,22 +6,19 @@ from typing import Annotated
 
 import typer
 
-from qr_cli.cli.lazy import SETTINGS, Command, LazyGroup
 from qr_cli.cli.output import out
+from qr_cli.cli.verb import Overwrite, group, verb
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.", metavar=" ")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the path.", metavar=" ")]
-Over = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.", metavar=" ")]
-app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, help="Dialogues for handoff models.", **SETTINGS
-)
+app = group("Dialogues for handoff models.")
 
 
-@app.command(
-    cls=Command,
-    help="Convert a published corpus to JSON lines; pickles are read without running them.",
-    epilog="[bold]Examples[/bold]\n\n  qr data mhch convert makeup.pkl -o makeup.jsonl"
-    "\n\n  qr data mhch convert dbdc3/ -o dbdc3.jsonl --from dbdc3",
+@verb(
+    app,
+    "convert",
+    shown=[
+        "qr data mhch convert makeup.pkl -o makeup.jsonl",
+        "qr data mhch convert dbdc3/ -o dbdc3.jsonl --from dbdc3",
+    ],
 )
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="File or folder.")],
@@ -34,13 +31,9 @@ def convert(
             "--from", help="auto, mhch, dami, ssa, cmhch, dbdc3 or vocab.", metavar="NAME"
         ),
     ] = "auto",
-    overwrite: Over = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Convert."""
-    out.configure(as_json=json, quiet=quiet)
-    out.route_logs()
+    """Convert a published corpus to JSON lines; pickles are read without running them."""
     from qr_cli.handoff.convert import convert as run
     from qr_cli.handoff.convert import rows
 
@@ -50,11 +43,10 @@ def convert(
     out.value(record["file"])
 
 
-@app.command(
-    cls=Command,
-    help="Count dialogues, turns, labels and duplicates of a file.",
-    epilog="[bold]Examples[/bold]\n\n  qr data mhch stats my.jsonl"
-    "\n\n  qr data mhch stats train.jsonl --against dev.jsonl",
+@verb(
+    app,
+    "stats",
+    shown=["qr data mhch stats my.jsonl", "qr data mhch stats train.jsonl --against dev.jsonl"],
 )
 def stats(
     source: Annotated[str, typer.Argument(metavar="FILE", help="Dialogues, JSON lines.")],
@@ -64,12 +56,8 @@ def stats(
     label_base: Annotated[
         str, typer.Option(help="What labels start at: auto, 0 or 1.", metavar="NAME")
     ] = "auto",
-    json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
-    """Count."""
-    out.configure(as_json=json, quiet=quiet)
-    out.route_logs()
+    """Count dialogues, turns, labels and duplicates of a file."""
     from qr_cli.handoff.convert import rows
     from qr_cli.handoff.convert import stats as count
 

@@ -7,35 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from qr_cli.cli.lazy import SETTINGS, Command, LazyGroup
 from qr_cli.cli.output import out
 from qr_cli.cli.status import Status
+from qr_cli.cli.verb import Overwrite, group, verb
 from qr_cli.generate.extra import prepare
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.", metavar=" ")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the path.", metavar=" ")]
-Over = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.", metavar=" ")]
 Source = Annotated[str, typer.Argument(metavar="SURD", help="Folder or metadata.jsonl.")]
 Out = Annotated[str, typer.Option("--out", help="Folder to write.", metavar="DIR")]
-app = typer.Typer(
-    cls=LazyGroup,
-    no_args_is_help=True,
-    help="Narrative and keyword prompts for pictures, for SUR-adapters.",
-    **SETTINGS,
-)
+app = group("Narrative and keyword prompts for pictures, for SUR-adapters.")
 
 
-def _epilog(*lines: str) -> str:
-    return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
-
-
-@app.command(
+@verb(
+    app,
     "build",
-    cls=Command,
-    epilog=_epilog(
+    shown=[
         "qr data surd build --world tiny --out surd-tiny",
         "qr data surd build meta-*.json --images img/ --captions texts.jsonl --out SURD",
-    ),
+    ],
 )
 def build(
     folder: Out,
@@ -62,18 +50,14 @@ def build(
         str, typer.Option(help="Levels of the listing that are kept.", metavar="A,B")
     ] = "None",
     no_clean: Annotated[
-        bool, typer.Option("--no-clean", help="Leave weights and tags in prompts.", metavar=" ")
+        bool, typer.Option("--no-clean", help="Leave weights and tags in prompts.")
     ] = False,
     urls: Annotated[
         str | None, typer.Option(help="Write addresses of missing pictures.", metavar="FILE")
     ] = None,
-    overwrite: Over = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a SURD folder; nothing is fetched."""
-    out.configure(as_json=json, quiet=quiet)
-    out.route_logs()
     prepare()
     from qr_cli.generate import collect
 
@@ -96,12 +80,10 @@ def build(
     _tell(record)
 
 
-@app.command(
+@verb(
+    app,
     "check",
-    cls=Command,
-    epilog=_epilog(
-        "qr data surd check SURD", "qr data surd check SURD --base sd15 --teacher 39.pt"
-    ),
+    shown=["qr data surd check SURD", "qr data surd check SURD --base sd15 --teacher 39.pt"],
 )
 def check(
     source: Source,
@@ -111,12 +93,8 @@ def check(
     teacher: Annotated[
         str | None, typer.Option(help="Vectors that should be there.", metavar="FILE")
     ] = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
 ) -> None:
     """Count rows and faults; exit 3 if it cannot be trained on."""
-    out.configure(as_json=json, quiet=quiet)
-    out.route_logs()
     prepare()
     from qr_cli.generate.survey import require, survey
 
@@ -125,30 +103,26 @@ def check(
     require(record)
 
 
-@app.command("clean", cls=Command, epilog=_epilog("qr data surd clean SURD --out SURD-clean"))
+@verb(app, "clean", shown=["qr data surd clean SURD --out SURD-clean"])
 def clean(
     source: Source,
     folder: Out,
-    overwrite: Over = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Copy a folder with prompts free of weights, tags and repeats."""
-    out.configure(as_json=json, quiet=quiet)
-    out.route_logs()
     prepare()
     from qr_cli.generate.collect import clean_folder
 
     _tell(clean_folder(source, folder, overwrite=overwrite))
 
 
-@app.command(
+@verb(
+    app,
     "encode",
-    cls=Command,
-    epilog=_epilog(
+    shown=[
         "qr data surd encode SURD --teacher minilm --out vectors",
         "qr data surd encode SURD --teacher llama-13b/ --layer 39 --out 39.pt",
-    ),
+    ],
 )
 def encode(
     source: Source,
@@ -164,13 +138,9 @@ def encode(
     pool: Annotated[
         str, typer.Option(help="auto, mean, last or first token.", metavar="NAME")
     ] = "auto",
-    overwrite: Over = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a language model's vector of every narrative."""
-    out.configure(as_json=json, quiet=quiet)
-    out.route_logs()
     prepare()
     with ExitStack() as stack:
         status = stack.enter_context(Status(out))

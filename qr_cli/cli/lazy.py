@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -18,20 +18,24 @@ class Stub(NamedTuple):
     panel: str | None = None
 
 
-class _PlainHelp:
-    """Shows ``--help`` without a type, as all switches."""
+class _PlainTypes:
+    """Shows no types where they say nothing: of switches, and of arguments that have a name."""
 
-    def get_help_option(self, ctx: Any) -> Any:
-        option = super().get_help_option(ctx)  # type: ignore[misc]
-        option.metavar = " "
-        return option
+    def get_params(self, ctx: Any) -> Any:
+        found = super().get_params(ctx)  # type: ignore[misc]
+        for param in found:
+            if getattr(param, "is_flag", False):
+                param.metavar = " "
+            elif param.param_type_name == "argument":
+                param.display_type_rich = lambda ctx: None
+        return found
 
 
-class Command(_PlainHelp, TyperCommand):
+class Command(_PlainTypes, TyperCommand):
     """A command of this program."""
 
 
-class LazyGroup(_PlainHelp, TyperGroup):
+class LazyGroup(_PlainTypes, TyperGroup):
     """A group whose stubs are exchanged for the real command when one is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -60,6 +64,11 @@ SETTINGS: dict[str, Any] = {
     "rich_markup_mode": "rich",
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+
+def epilog(commands: Iterable[str]) -> str:
+    """Return examples as they end a help page."""
+    return "\n\n".join(["[bold]Examples[/bold]", *(f"  {command}" for command in commands)])
 
 
 def _stand_in(target: str) -> Callable[[], None]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from qr_cli.cli.lazy import SETTINGS, Command, LazyGroup
 from qr_cli.cli.output import out
+from qr_cli.cli.verb import group, verb
 
 Row = dict[str, Any]
 
@@ -114,14 +112,10 @@ KINDS: dict[str, tuple[str, Callable[[], Iterator[Row]]]] = {
     "recipes": ("Shipped recipes, for --recipe.", _recipes),
 }
 _NUMBERS = {"parameters": "params", "start_gate": "gate"}  # columns of some kinds
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.", metavar=" ")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the names.", metavar=" ")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colour.", metavar=" ")]
 
 
-def _command(kind: str, rows: Callable[[], Iterator[Row]]) -> Callable[..., None]:
-    def command(json: AsJson = False, quiet: Quiet = False, no_color: NoColor = False) -> None:
-        out.configure(as_json=json, quiet=quiet, no_color=no_color)
+def _printer(kind: str, rows: Callable[[], Iterator[Row]]) -> Callable[[], None]:
+    def show() -> None:
         found = list(rows())
         for row in found:
             out.record({"event": kind.removesuffix("s"), **row})
@@ -131,23 +125,14 @@ def _command(kind: str, rows: Callable[[], Iterator[Row]]) -> Callable[..., None
         cells = [[r["name"], *(_cell(r[key]) for key in numbers), r["summary"]] for r in found]
         out.table(kind, columns, cells)
 
-    return command
+    return show
 
 
 def _cell(value: Any) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
-app = typer.Typer(
-    cls=LazyGroup,
-    no_args_is_help=True,
-    help="List what can be named on the command line.",
-    **SETTINGS,
-)
+app = group("List what can be named on the command line.")
 for _kind, (_help, _rows) in KINDS.items():
-    app.command(
-        _kind,
-        cls=Command,
-        help=_help,
-        epilog=f"[bold]Examples[/bold]\n\n  qr list {_kind}\n\n  qr list {_kind} --json",
-    )(_command(_kind, _rows))
+    shown = [f"qr list {_kind}", f"qr list {_kind} --json"]
+    verb(app, _kind, help=_help, shown=shown)(_printer(_kind, _rows))

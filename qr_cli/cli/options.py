@@ -16,7 +16,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import typer
 
 from qr_cli.cli.complete import completion, starting
-from qr_cli.cli.lazy import SETTINGS, Command
+from qr_cli.cli.lazy import SETTINGS, Command, epilog
 from qr_cli.cli.output import out
 from qr_cli.engine.recipe import Recipe
 from qr_cli.engine.resolve import Leaf, leaves, origins, read_recipe, resolve, shipped
@@ -93,8 +93,7 @@ def recipe_app(
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {p.name: p.annotation for p in parameters}
     app = typer.Typer(**SETTINGS)
-    epilog = "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in examples)])
-    app.command(cls=Command, help=help, epilog=epilog)(callback)
+    app.command(cls=Command, help=help, epilog=epilog(examples))(callback)
     return app
 
 
@@ -128,7 +127,7 @@ def _parameters(leaf: Leaf) -> Iterator[inspect.Parameter]:
         for value, flag in ((True, leaf.flag), (False, leaf.flag.replace("--", "--no-", 1))):
             hidden = leaf.default() is value
             text = f"Do not {help[:1].lower()}{help[1:]}" if not value else help
-            info = typer.Option(flag, help=text, hidden=hidden, metavar=" ", **panel)
+            info = typer.Option(flag, help=text, hidden=hidden, **panel)
             yield _keyword(_dest(leaf) + _SIGN[value], bool | None, info)
     else:
         info = typer.Option(
@@ -165,7 +164,7 @@ def _switch(
         help=help,
         rich_help_panel=_CALL,
         show_default=False,
-        metavar="NAME" if kind is str else " ",
+        metavar="NAME" if kind is str else None,
         autocompletion=complete,
     )
     return _keyword(name, kind | None, info)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 TABLE = {
     "rasters": "mat5 mat73 envi geotiff netcdf emit prisma npz npy enmap tables",
-    "texts": "dialogues corpora events published problems solving programs prompts surd listing suites pairs"
-    " recipes runs vectors boxes",
+    "texts": "dialogues corpora events published problems solving programs prompts surd listing"
+    " suites pairs recipes runs vectors boxes",
     "pickles": "mhch dami vocabulary unigeo",
     "weights": "attention_run progress handoff_run geo_run adapter safetensors pth"
     " geo_pth adapter_pth teacher base_folder",
