@@ -23,10 +23,7 @@ def show_answer(record: Mapping[str, Any]) -> None:
         return
     title = f"{record['id']}: {_line(record)} ({record['status'].replace('-', ' ')})"
     if record["task"] == "proving":
-        rows = [
-            [str(s["n"]), s["statement"], s["reason"], ", ".join(s["uses"])]
-            for s in record["steps"]
-        ]
+        rows = [[str(s["n"]), s["statement"], s["reason"], _uses(s)] for s in record["steps"]]
         out.table(title, ["", "statement", "reason", "uses"], rows)
     else:
         rows = [[str(s["n"]), s["text"], ", ".join(s["args"])] for s in record["steps"]]
@@ -39,9 +36,14 @@ def show_answer(record: Mapping[str, Any]) -> None:
         out.say(f"note: {record['note']}", style="dim")
 
 
+def _uses(step: Mapping[str, Any]) -> str:
+    return "does not follow" if step["check"] == "refuted" else ", ".join(step["uses"])
+
+
 def _line(record: Mapping[str, Any]) -> str:
     if record["task"] == "proving":
-        return str(record["goal"])
+        refuted = record["status"] == "refuted"
+        return f"{record['goal']}: no proof found" if refuted else str(record["goal"])
     if record["value"] is None:
         return "no answer"
     unit = {"deg": "°", None: ""}.get(record["unit"], f" {record['unit']}")

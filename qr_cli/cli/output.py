@@ -74,7 +74,7 @@ class Output:
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table on a terminal; where stdout is a stream the records have told it.
 
-        A column name that ends in ">" is aligned to the right.
+        A column name that ends in ">" is aligned to the right. Without rows the title stands alone.
         """
         if self.streams or self.quiet or self.muted:
             return
@@ -90,7 +90,8 @@ class Output:
             table.add_row(*row)
         console = self._console(stderr=False)
         console.print(title, style="bold", markup=False)  # a table would break it at its own width
-        console.print(table)
+        if table.rows:
+            console.print(table)
 
     def value(self, value: str) -> None:
         """Print the one path or value that ``--quiet`` leaves."""

@@ -79,9 +79,12 @@ class Board:
         self.constants: dict[int, list[tuple[Element, int]]] = defaultdict(list)
         named = [*element_letters(problem), *elements, *problem.elements]
         self.flat = {frozenset(triple) for triple in problem.collinear}
+        self.middle: dict[frozenset[str], str] = {}
         for _, given in self.givens:
             if given.kind == "midpoint":
-                self.flat.add(frozenset(given.elements[0].points + given.elements[1].points))
+                triple = frozenset(given.elements[0].points + given.elements[1].points)
+                self.flat.add(triple)
+                self.middle[triple] = given.elements[0].vertex
         self.corners = {frozenset(e.points) for e in named if len(e.points) == 3} - self.flat
         self.angle_names: dict[str, set[Element]] = defaultdict(set)
         for element in named:
@@ -138,6 +141,8 @@ class Board:
             return NO
         if self.points:
             return YES if self._on_ray(v, a, o) else NO
+        if middle := self.middle.get(frozenset((v, a, o))):
+            return NO if v == middle else YES
         return Look(1, (f"{o} lies on the ray {v}{a}",))
 
     def names(self, x: Element, v: str, a: str, b: str) -> Look:
@@ -159,6 +164,8 @@ class Board:
             return NO
         if self.points:
             return YES if self._collinear(p, *line.points) else NO
+        if frozenset((p, *line.points)) in self.flat:
+            return YES
         return Look(1, (f"{p} lies on the line {line}",))
 
     def along(self, line: Element, v: str, w: str) -> Look:
@@ -196,6 +203,8 @@ class Board:
         if self.points:
             flat = self._collinear(m, a, b) and self._dot(m, a, b) < 0
             return YES if flat else NO
+        if triple in self.middle:
+            return YES if m == self.middle[triple] else NO
         return YES if triple in self.flat else Look(1, (f"{m} lies between {a} and {b}",))
 
     # coordinates ---------------------------------------------------------------------------

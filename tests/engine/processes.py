@@ -14,7 +14,7 @@ import qr_cli
 
 TOY = Path(__file__).with_name("toy.py")
 ROOT = Path(qr_cli.__file__).parents[1]
-TIME_LESS = ("samples_per_s", "data_seconds", "seconds", "run", "checkpoint")
+TIME_OR_PLACE = ("seconds", "_per_s", "run", "checkpoint")  # ends of keys
 
 
 def environment(**changes):
@@ -111,7 +111,10 @@ def lines(folder):
     """Return metrics.jsonl without what depends on time and place; key order counts."""
     text = (folder / "metrics.jsonl").read_text("utf-8")
     records = [json.loads(line) for line in text.splitlines()]
-    return [[(k, v) for k, v in record.items() if k not in TIME_LESS] for record in records]
+    return [
+        [(key, value) for key, value in record.items() if not key.endswith(TIME_OR_PLACE)]
+        for record in records
+    ]
 
 
 def newest(folder):
