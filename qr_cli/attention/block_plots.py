@@ -174,7 +174,8 @@ def _coupling(passage: Passage) -> Plot:
         axes.scatter(gate, nsi, s=14, color=theme.colors[0], alpha=0.45, linewidth=0)
         axes.set_xlabel("mean gate of an image")
         axes.set_ylabel("its step NSI")
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.ticklabel_format(axis="x", useOffset=False)  # an offset would cover the label
         return figure
 
     way = "further" if rho > 0 else "less far"

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from qr_cli.attention.block_plots import DASHED, block_axis, block_places, column, draw_stages
 from qr_cli.attention.stripes import BINS, Stripes, share_within
@@ -129,7 +128,9 @@ def _maps(stage: int, found: list[Stripes]) -> Plot:
                 (box.x0, box.y0 - 0.16 / figure.get_figheight(), box.width,
                  0.08 / figure.get_figheight())))  # fmt: skip
             bar.outline.set_visible(False)
-            bar.ax.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
+            ends = image.get_clim()  # gates may differ in their fifth digit only
+            names = bar.ax.set_xticks(ends, [f"{end:.5g}" for end in ends], ha="left")
+            names[-1].label1.set_horizontalalignment("right")
             bar.ax.tick_params(labelsize=SMALL, colors=theme.muted, length=0, pad=3)
         return figure
 

@@ -45,12 +45,15 @@ def _two(text: str | None, flag: str) -> tuple[float, float] | None:
     app,
     "simulate",
     shown=[
+        "qr data hsi simulate --cube generated --out pair",
         "qr data hsi simulate --cube X.mat --srf worldview2 --snr 30,40 --out pair",
         "qr data hsi simulate --cube X.npz --ratio 4 --shift 0.8,-1.3 --out pair",
     ],
 )
 def simulate(
-    cube: Annotated[str, typer.Option(help="The true cube: FILE.", metavar="FILE")],
+    cube: Annotated[
+        str, typer.Option(help="The true cube; generated: one of ours.", metavar="FILE")
+    ],
     folder: Annotated[str, typer.Option("--out", help="Folder for the pair.", metavar="DIR")],
     ratio: Annotated[int, typer.Option(min=2, help="HR per LR pixel.", metavar="N")] = 5,
     srf: Annotated[

@@ -10,11 +10,18 @@ from qr_cli.cli.output import out
 from qr_cli.cli.status import Status
 from qr_cli.fuse.recipe import FuseEval
 
-SHOWN = (
-    ("psnr_db", "PSNR dB>"), ("sam_deg", "SAM deg>"), ("ergas", "ERGAS>"), ("ssim", "SSIM>"),
-    ("rmse", "RMSE>"), ("consistency_hsi_rel", "left HSI>"), ("consistency_msi_rel", "left MSI>"),
-    ("d_lambda", "D_lambda>"), ("d_s", "D_S>"), ("cpu_seconds", "CPU s>"),
-)  # fmt: skip
+SHOWN = (  # key, column, format
+    ("psnr_db", "PSNR dB>", ".2f"),
+    ("sam_deg", "SAM deg>", ".3f"),
+    ("ergas", "ERGAS>", ".3f"),
+    ("ssim", "SSIM>", ".4f"),
+    ("rmse", "RMSE>", ".4f"),
+    ("consistency_hsi_rel", "left HSI>", ".4f"),
+    ("consistency_msi_rel", "left MSI>", ".4f"),
+    ("d_lambda", "D_lambda>", ".4f"),
+    ("d_s", "D_S>", ".4f"),
+    ("cpu_seconds", "CPU s>", ".1f"),
+)
 
 
 def command(call: Call[FuseEval]) -> None:
@@ -37,17 +44,16 @@ def _show(records: list[dict[str, Any]]) -> None:
         rows = [r for r in records if r["event"] == event]
         if not rows:
             continue
-        used = [(k, n) for k, n in SHOWN if any(r.get(k) is not None for r in rows)]
+        used = [column for column in SHOWN if any(r.get(column[0]) is not None for r in rows)]
         head = [str(r.get("method") or r.get("fused") or r.get("wavelength_nm")) for r in rows]
-        cells = [[h, *(_cell(r.get(k)) for k, _ in used)] for h, r in zip(head, rows, strict=True)]
+        cells = [
+            [h, *("-" if r.get(key) is None else format(r[key], form) for key, _, form in used)]
+            for h, r in zip(head, rows, strict=True)
+        ]
         at = rows[0].get("at")
-        out.table(f"{name} at {at}" if at else name, ["", *(n for _, n in used)], cells)
+        out.table(f"{name} at {at}" if at else name, ["", *(name for _, name, _ in used)], cells)
         if "psnr_convention" in rows[0] and not (out.streams or out.quiet):
             out.say(f"PSNR: {rows[0]['psnr_convention']}", style="dim")
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if abs(value) < 1 else f"{value:.3f}"
 
 
 app = recipe_app(

@@ -36,7 +36,7 @@ def show_plan(call: Call[Any], record: Mapping[str, Any], places: Sequence[Any])
         origin = call.origins.get(leaf.path, "default")
         if out.verbose or origin != "default":
             rows.append([leaf.flag, _text(getattr(section, leaf.key)), origin])
-    out.table("recipe", ["option", "value", "from"], rows)
+    out.table("recipe" if rows else "recipe: all defaults", ["option", "value", "from"], rows)
     figures = [
         [NAMES.get(key, key.replace("_", " ")), _figure(record[key])]
         for key in record

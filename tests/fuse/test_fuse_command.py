@@ -453,6 +453,18 @@ def test_training_is_resumed_and_a_loss_that_is_not_finite_stops(qr, monkeypatch
     assert code == 6 and "not finite" in err
 
 
+def test_a_scene_of_ours_stands_in_where_there_is_no_file_of_its_name(qr):
+    code, (found,), _ = qr("data", "hsi", "info", "generated")
+    assert code == 0 and found["shape"] == [120, 120, 80] and 0 < found["min"] < found["max"] < 1
+    code, (made,), err = qr("data", "hsi", "simulate", "--cube", "generated", "--srf",
+                            "worldview2", "--snr", "35,40", "--out", "pair")  # fmt: skip
+    assert code == 0 and made["msi"] == [120, 120, 8] and err == ""
+    np.savez("generated", np.ones((4, 5, 3)))
+    Path("generated.npz").rename("generated")
+    code, _, err = qr("data", "hsi", "info", "generated")
+    assert code == 2 and "suffix" in err
+
+
 def test_a_cube_is_simulated_evaluated_and_compared(qr):
     pair = made_pair()
     np.savez("x.npz", cube=pair.reference, wavelength_nm=np.linspace(420, 880, 30))

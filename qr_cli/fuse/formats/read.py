@@ -12,25 +12,14 @@ import numpy as np
 
 from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError, UsageError
+from qr_cli.fuse import generated
 from qr_cli.fuse.formats import enmap, envi, geotiff, mat, netcdf, npz, prisma
 from qr_cli.fuse.raster import Raster
 
 log = logging.getLogger(__name__)
 SUFFIXES = (
-    *(
-        ".tif",
-        ".tiff",
-        ".jp2",
-        ".vrt",
-        ".hdr",
-        ".img",
-        ".mat",
-        ".npz",
-        ".npy",
-        ".nc",
-        ".he5",
-        ".h5",
-    ),
+    *(".tif", ".tiff", ".jp2", ".vrt", ".hdr", ".img"),
+    *(".mat", ".npz", ".npy", ".nc", ".he5", ".h5"),
 )
 WATER_NM = ((1340, 1460), (1790, 1960), (2450, 1e9))
 
@@ -59,10 +48,14 @@ class Reading:
 def open_raster(source: str, how: Reading = Reading()) -> Raster:  # noqa: B008  frozen
     """Return the raster of a file, or of several single-band files joined by commas.
 
+    Where there is no file "generated", that is a scene of ours.
+
     Raises:
         UsageError: there is no such file, or its suffix is unknown.
         DataError: it cannot be used.
     """
+    if source == generated.NAME and not Path(source).exists():
+        return generated.scene()
     names = [name for name in source.split(",") if name]
     paths = [Path(name) for name in names]
     for path in paths:
