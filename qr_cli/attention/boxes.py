@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -288,12 +289,8 @@ def _entries(path: Path) -> Iterator[_Entry]:
 
 
 def _text(path: Path) -> str:
-    try:
+    with damaged(path):
         return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not utf-8 text") from error
 
 
 def _four(values: Any) -> tuple[float, float, float, float]:

@@ -223,7 +223,7 @@ def resolve(text: str) -> tuple[Any, str | None, dict[str, Any]]:
     if colon and kind.strip().lower() in SOURCES:
         return SOURCES.load(kind.strip().lower()), place.strip(), {}
     if ("/" in text or "\\" in text) and "(" not in text:
-        raise DataError(f"there is no file or folder {text!r}", hint="qr list data")
+        raise DataError(f"{text}: no such file or folder", hint="qr list data")
     node = parse_call(text)
     if node.args:
         raise UsageError(f"{text!r}: a data source takes key=value options only")

@@ -48,7 +48,7 @@ class Folder:
         self.name = f"{self.kind}:{place}"
         self.path = Path(place).expanduser()
         if not self.path.is_dir():
-            raise DataError(f"there is no folder {str(self.path)!r}", hint=self.absent_hint())
+            raise DataError(f"{self.path}: no such folder", hint=self.absent_hint())
         self.roots = _roots(self.path)
         lists = {split: _classes(root) for split, root in self.roots.items()}
         self.classes = next(iter(lists.values()))

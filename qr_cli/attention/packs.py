@@ -182,7 +182,7 @@ def resized(image: Image.Image, *, short: int, crop: int) -> Image.Image:
 def _parts(path: Path) -> dict[str, _Pack]:
     """Find the packs of a file or folder by split."""
     if not path.exists():
-        raise DataError(f"there is no file or folder {str(path)!r}", hint="qr list data")
+        raise DataError(f"{path}: no such file or folder", hint="qr list data")
     if path.is_dir():
         found = {}
         for split in ("train", "test"):

@@ -88,7 +88,7 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
     """
     if not path.is_file():
         raise WeightsError(
-            f"no weights file {str(path)!r}",
+            f"{path}: no such file",
             hint="--weights FILE, torchvision, timm, official:FILE",
         )
     with path.open("rb") as file:

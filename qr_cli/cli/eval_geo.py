@@ -15,6 +15,7 @@ _COLUMNS = {
     "calculation": ("acc", "oracle", "exact", "no_result", "over_limit"),
     "proving": ("exact", "set", "valid", "verified", "refuted", "bleu"),
 }
+_RARE = ("over_limit", "refuted")  # not worth a column where there is none
 
 
 def command(call: Call[GeoEval]) -> None:
@@ -34,15 +35,7 @@ def command(call: Call[GeoEval]) -> None:
     for task, keys in _COLUMNS.items():
         rows = [r for r in found if r["event"] == "eval" and r["task"] == task]
         if rows:
-            head = [
-                "file",
-                "solver",
-                "category",
-                "k>",
-                "n>",
-                *(f"{k.replace('_', ' ')} %>" for k in keys),
-            ]
-            out.table(task, head, [_row(r, keys) for r in rows])
+            out.table(*_table(task, rows, keys))
     statuses = [r for r in found if r["event"] == "status"]
     if statuses:
         rows_ = [
@@ -57,11 +50,33 @@ def command(call: Call[GeoEval]) -> None:
             out.say(line, style="dim")
 
 
-def _row(record: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
+def _table(
+    task: str, rows: list[dict[str, Any]], keys: tuple[str, ...]
+) -> tuple[str, list[str], list[list[str]]]:
+    """Return title, columns and cells; what is the same in every row stands in the title."""
+    names = {key: [_name(key, row) for row in rows] for key in ("data", "solver", "category")}
+    told = [key for key in ("data", "category") if len(set(names[key])) == 1]
+    title = [names[key][0] for key in told if names[key][0] != "all"]
+    figures = [key for key in keys if key not in _RARE or any(row[key] for row in rows)]
+    columns = {"data": "file", "solver": "solver", "category": "category"}
+    head = [word for key, word in columns.items() if key not in told]
+    cells = [
+        [
+            *(names[key][place] for key in columns if key not in told),
+            *(str(row["k"]), str(row["n"])),
+            *(f"{100 * row[key]:.1f}" for key in figures),
+        ]
+        for place, row in enumerate(rows)
+    ]
+    shown = [f"{key.replace('_', ' ')}>" for key in figures]
+    return f"{': '.join([task, *title])}, in per cent", [*head, "k>", "n>", *shown], cells
+
+
+def _name(key: str, record: dict[str, Any]) -> str:
+    if key == "data":
+        return Path(record["data"]).stem
     look = record.get("diagrams")
-    solver = f"{record['solver']}, {look}" if look and look != "on" else record["solver"]
-    head = [Path(record["data"]).stem, solver, record["category"]]
-    return [*head, str(record["k"]), str(record["n"]), *(f"{100 * record[k]:.1f}" for k in keys)]
+    return f"{record[key]}, {look}" if key == "solver" and look and look != "on" else record[key]
 
 
 app = recipe_app(

@@ -79,8 +79,10 @@ def _many(call: Call[Fuse]) -> None:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(_text(v) for v in value.values() if v is not None)
+    if isinstance(value, dict):  # a grid
+        nm = value["wavelengths_nm"]
+        known = [_text(v) for key, v in value.items() if v is not None and key != "wavelengths_nm"]
+        return ", ".join([*known, *([f"{nm[0]:g} to {nm[1]:g} nm"] if nm else [])])
     if isinstance(value, list):
         return " x ".join(map(str, value))
     return "-" if value is None else str(value)

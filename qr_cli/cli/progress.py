@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 log = logging.getLogger("qr_cli")
-SHARES = ("top1", "top5", "accuracy")  # per cent for people, in [0, 1] in records
+SHARES = ("top1", "top5", "accuracy", "f1", "auc", "figure")  # per cent for people, else in [0, 1]
 FIRST = ("top1", "accuracy")  # those of an epoch's line
 
 
@@ -38,7 +38,7 @@ class Watch:
     def record(self, record: Mapping[str, Any]) -> None:
         """Take a line of metrics.jsonl."""
         self.output.record(record)
-        if record["event"] == "epoch":
+        if record["event"] == "epoch" and "seconds" in record:  # else it was fitted, not trained
             log.info("%s", epoch_line(record, self.epochs))
 
     def tick(self, *, epoch: int, epochs: int, step: int, steps: int) -> None:

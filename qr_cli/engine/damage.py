@@ -28,6 +28,8 @@ LONGEST = 160  # letters of a reason
 
 def reason(error: BaseException) -> str:
     """Return in one line what an error says."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"not {error.encoding.upper()} (byte {error.start})"
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(str(text).split())[:LONGEST] or type(error).__name__
 
@@ -52,5 +54,7 @@ def damaged(
         yield
     except QrError:
         raise
+    except FileNotFoundError as error:
+        raise kind(f"{path}: no such file", hint=hint) from error
     except FAULTS + also as error:
         raise kind(f"{path} cannot be read: {reason(error)}", hint=hint) from error

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
-from qr_cli.engine.damage import FAULTS, reason
+from qr_cli.engine.damage import FAULTS, damaged, reason
 from qr_cli.engine.shells import ALLOWED, SHELLS, Shell, check_keys, finished
 from qr_cli.errors import DataError
 
@@ -77,13 +77,11 @@ def load_pickles(
 
 
 def _content(path: Path, *, any_protocol: bool) -> bytes:
-    try:
+    with damaged(path):
         size = path.stat().st_size
         if size > LARGEST:
             raise DataError(f"{path}: {size:,} bytes are more than is read ({LARGEST:,})")
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
     head = content[:64].lstrip().lower()
     for sign, what in _NOT_A_PICKLE:
         if head.startswith(sign.lower()):

@@ -112,7 +112,7 @@ def numbers(path: Path, flag: str) -> Array:
     """Return the array of a .csv, .npy or .mat file."""
     suffix = path.suffix.lower()
     if not path.is_file():
-        raise DataError(f"{flag}: no such file: {path}")
+        raise DataError(f"{flag}: {path}: no such file")
     if suffix not in (".csv", ".txt", ".npy", ".mat"):
         raise UsageError(f"{flag}: cannot read {path}", hint="a .csv, .npy or .mat file")
     with damaged(f"{flag}: {path}"):

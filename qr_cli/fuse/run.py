@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 from qr_cli import __version__
 from qr_cli.engine.run import RunFolder
-from qr_cli.errors import Interrupted, UsageError
+from qr_cli.errors import DataError, Interrupted, UsageError
 from qr_cli.fuse import inputs, task
 from qr_cli.fuse.formats.write import check_out
 from qr_cli.fuse.raster import Raster
@@ -104,7 +105,10 @@ def fuse_files(
 
 @contextmanager
 def _recorded(run: RunFolder, recipe: Fuse, command: str, *, resume: bool) -> Any:
-    """Open the run folder and keep run.json true; yields what takes records."""
+    """Open the run folder and keep run.json true; yields what takes records.
+
+    Where the input is refused a new folder is taken away again.
+    """
     if not recipe.output.report:
         yield lambda record: None
         return
@@ -126,10 +130,16 @@ def _recorded(run: RunFolder, recipe: Fuse, command: str, *, resume: bool) -> An
     except (Interrupted, KeyboardInterrupt):
         status = "interrupted"
         raise
+    except (UsageError, DataError):  # to be mended by who typed it: nothing stands in the way
+        status = "refused"
+        raise
     finally:
         package.removeHandler(handler)
         handler.close()
-        run.facts(status=status, seconds=round(time.time() - began, 1))
+        if status == "refused" and not resumed:
+            shutil.rmtree(run.path)
+        else:
+            run.facts(status=status, seconds=round(time.time() - began, 1))
 
 
 def plan(recipe: Fuse) -> Record:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from qr_cli.engine.damage import reason
+from qr_cli.engine.damage import damaged, reason
 from qr_cli.engine.resolve import by_name, resolve
 from qr_cli.engine.sharing import in_turns
 from qr_cli.errors import DataError, QrError
@@ -30,10 +30,8 @@ def lines_of(source: str) -> list[str]:
     """
     if source == "-":
         return [line for line in sys.stdin.read().splitlines() if line.strip()]
-    try:
+    with damaged(source):
         text = Path(source).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source} cannot be read: {error}") from error
     return [line for line in text.splitlines() if line.strip()]
 
 

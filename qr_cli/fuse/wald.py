@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.files import whole, write_text
-from qr_cli.errors import DataError, UsageError
+from qr_cli.errors import UsageError
 from qr_cli.fuse import known, noise, sensors
 from qr_cli.fuse.block import Block
 from qr_cli.fuse.encode import encoding
@@ -145,12 +146,9 @@ def response_file(sensor: str, wavelengths: Path, out: Path, *, overwrite: bool)
     """Write the responses of a sensor at the wavelengths of a text file."""
     if out.exists() and not overwrite:
         raise UsageError(f"--out: {out} exists", hint="--overwrite replaces it")
-    try:
-        at = np.loadtxt(
-            wavelengths, delimiter=None if wavelengths.suffix != ".csv" else ","
-        ).ravel()
-    except (OSError, ValueError) as error:
-        raise DataError(f"--wavelengths: {wavelengths} cannot be read: {error}") from error
+    with damaged(f"--wavelengths: {wavelengths}"):
+        with wavelengths.open(encoding="utf-8") as lines:
+            at = np.loadtxt(lines, delimiter="," if wavelengths.suffix == ".csv" else None).ravel()
     table = sensors.response(at, sensors.sensor(sensor))
     write_text(out, csv(table))
     return {"event": "srf", "sensor": sensor, "shape": list(table.shape), "out": str(out)}

@@ -20,6 +20,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 
 import qr_cli.generate.tiny  # noqa: F401  (diffusers finds classes of imported modules only)
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError, UsageError, WeightsError
 from qr_cli.generate.digits import ASSETS
 
@@ -84,10 +85,8 @@ def base_folder(name: str) -> Path:
             hint="convert the file with diffusers first: "
             "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)",
         )
-    try:
+    with damaged(index):
         parts = json.loads(index.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{index} cannot be read: {error}") from error
     _check_family(parts)
     return path
 
@@ -97,11 +96,9 @@ def wishes(folder: Path) -> Wishes:
     path = folder / "qr.json"
     if not path.is_file():
         return Wishes()
-    try:
+    with damaged(path):
         found = json.loads(path.read_text("utf-8"))
         return Wishes(**{key: found[key] for key in Wishes._fields if key in found})
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def set_solver(pipe: Any, name: str) -> None:

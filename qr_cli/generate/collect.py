@@ -229,10 +229,8 @@ def _images(path: Path, counts: Counter[str]) -> Iterator[Mapping[str, Any]]:
 
 
 def _page(path: Path) -> Iterable[Mapping[str, Any]]:
-    try:
+    with damaged(path):
         page = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
     items = page.get("items") if isinstance(page, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise DataError(f"{path} is no page of a listing: it holds no items")
@@ -241,16 +239,14 @@ def _page(path: Path) -> Iterable[Mapping[str, Any]]:
 
 def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataError(f"--images: there is no folder {folder}")
+        raise DataError(f"--images: {folder}: no such folder")
     return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURES}
 
 
 def _captions(file: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
-    try:
+    with damaged(f"--captions: {file}"):
         lines = file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--captions: {file} cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line) if line.strip() else {}

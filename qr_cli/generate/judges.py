@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, cross_entropy, normalize
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import WeightsError
 from qr_cli.generate.digits import ASSETS, load_digits, paint, tint_table
 from qr_cli.generate.world import TINTS
@@ -145,10 +146,8 @@ def _stored_cnn() -> DigitCNN:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with damaged(path, WeightsError, also=(SafetensorError,), hint="install qr-cli anew"):
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}", hint="install qr-cli anew") from error
 
 
 def _small(pictures: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     try:
         state: Any = load_torch(path)
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no {path}") from error
+        raise WeightsError(f"{path}: no such file") from error
     except FAULTS as error:
         raise WeightsError(
             f"refused to unpickle {path}: it is damaged or holds more than tensors"

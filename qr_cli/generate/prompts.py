@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError, near
 
 KEYS = ("id", "prompt", "negative", "seed", "steps", "guidance")
@@ -49,12 +50,8 @@ def from_file(source: str, flag: str = "--prompts") -> Iterator[Prompt]:
         yield from _from_lines(sys.stdin.buffer, as_json=None, name="stdin")
         return
     path = Path(source)
-    try:
+    with damaged(f"{flag}: {path}", hint=f"{flag} FILE"):
         file = path.open("rb")
-    except OSError as error:
-        raise DataError(
-            f"{flag}: {path} cannot be read: {error.strerror}", hint=f"{flag} FILE"
-        ) from error
     with file:
         yield from _from_lines(file, as_json=path.suffix in (".jsonl", ".json"), name=str(path))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError, UsageError, near
 from qr_cli.generate.names import SUITES
 from qr_cli.generate.world import Split, surd_rows
@@ -70,10 +71,8 @@ def text_files(folder: str) -> list[Row]:
         raise DataError(f"--suite: {folder} holds no .txt file", hint="--suite dpg:FOLDER")
     rows = []
     for path in paths:
-        try:
+        with damaged(path):
             text = " ".join(path.read_text("utf-8").split())
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
         rows.append({"id": path.stem, "category": "dpg", "text": text})
     return rows
 
@@ -99,10 +98,8 @@ def plain30() -> list[Row]:
 
 def _read(path: Path) -> list[Row]:
     rows: list[Row] = []
-    try:
+    with damaged(f"--suite: {path}"):
         lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--suite: {path} cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

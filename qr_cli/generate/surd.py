@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.pictures import NO_PICTURE, opened
 from qr_cli.errors import DataError
 
@@ -164,12 +165,8 @@ def dump(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _lines(file: Path, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
+    with damaged(file):
         text = file.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 (byte {error.start})") from error
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from qr_cli.engine import checkpoint
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.files import whole, write_text
 from qr_cli.engine.tensors import save_tensors
 from qr_cli.errors import WeightsError, near
@@ -64,10 +65,8 @@ def open_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
+    with damaged(path, WeightsError, also=(SafetensorError,)):
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
 
 
 def build(card: dict[str, Any], state: dict[str, Any], name: str) -> Tiny:

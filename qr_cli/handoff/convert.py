@@ -33,7 +33,7 @@ def convert(source: str, out: str, *, kind: str = "auto", overwrite: bool = Fals
     """
     path, target = Path(source), Path(out)
     if not path.exists():
-        raise DataError(f"{source} does not exist")
+        raise DataError(f"{source}: no such file")
     if target.exists() and not overwrite and not target.is_dir():
         raise UsageError(f"{out} exists", hint="--overwrite replaces it")
     kind = sniff(path) if kind == "auto" else kind

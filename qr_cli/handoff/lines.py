@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError
 from qr_cli.handoff.mhch import LINE_LIMIT
 
@@ -24,10 +25,8 @@ def bursts(source: str) -> Iterator[list[str]]:
     if source == "-":
         yield from _split(sys.stdin.fileno())
         return
-    try:
+    with damaged(source):
         descriptor = os.open(source, os.O_RDONLY)
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror}") from error
     try:
         yield from _split(descriptor)
     finally:

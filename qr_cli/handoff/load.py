@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.run import inside
 from qr_cli.errors import MissingExtra, UsageError, WeightsError
 from qr_cli.handoff.calibrate import Calibration, sigmoid
@@ -217,13 +218,11 @@ def read_arrays(path: Path) -> dict[str, Array]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    try:
+    with damaged(path, WeightsError, also=(SafetensorError,)):
         return {
             name: value.astype(np.float32) if value.dtype == np.float16 else value
             for name, value in load_file(path).items()
         }
-    except (OSError, SafetensorError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
 
 
 def _encoder(card: dict[str, Any], home: Path) -> Encoder:
@@ -255,10 +254,8 @@ def _checkpoint(path: Path, which: str | None) -> Path:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
+    with damaged(path, WeightsError):
         value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise WeightsError(f"{path} is damaged: it holds no keys")
     return value

@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from qr_cli.engine.damage import damaged
 from qr_cli.engine.files import whole
 from qr_cli.errors import DataError, near
 
@@ -246,13 +247,8 @@ def digest(dialogues: Iterable[Dialogue]) -> str:
 
 
 def _lines(path: str | Path) -> Iterator[str]:
-    try:
-        with Path(path).open(encoding="utf-8-sig") as file:
-            yield from file
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: {error.reason}") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    with damaged(path), Path(path).open(encoding="utf-8-sig") as file:
+        yield from file
 
 
 def _is_tokens(tokens: Any) -> bool:

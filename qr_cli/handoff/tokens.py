@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError, MissingExtra, WeightsError
 from qr_cli.handoff.mhch import Dialogue
 
@@ -76,10 +77,8 @@ def jieba_words(user_dict: str | None = None) -> Split:
     segment = jieba.Tokenizer()
     segment.tmp_dir = _own_folder()
     if user_dict is not None:
-        try:
+        with damaged(f"--user-dict: {user_dict}"):
             segment.load_userdict(user_dict)
-        except (OSError, ValueError) as error:
-            raise DataError(f"--user-dict: {user_dict} cannot be read: {error}") from error
     marks = re.compile(f"({_MARK})")
 
     def split(text: str) -> list[str]:

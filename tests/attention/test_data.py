@@ -216,10 +216,10 @@ def test_the_memory_limit_is_kept(tmp_path) -> None:
 @pytest.mark.parametrize(
     "source, message",
     [
-        ("npz:missing.npz", "no file or folder 'missing.npz'"),
-        ("some/where", "no file or folder 'some/where'"),
-        ("folder:missing", "no folder 'missing'"),
-        ("imagenet:missing", "no folder 'missing'"),
+        ("npz:missing.npz", "missing.npz: no such file or folder"),
+        ("some/where", "some/where: no such file or folder"),
+        ("folder:missing", "missing: no such folder"),
+        ("imagenet:missing", "missing: no such folder"),
         ("cifar10", "cifar10 is not in"),
         ("stl10", "stl10 is not in"),
     ],

@@ -88,8 +88,8 @@ CALLS = [
     Row("train attention --recipe @/list.yaml", 3, "list.yaml holds no keys", "qr list recipes"),
     Row("train attention --recipe @/broken.yaml", 3, "broken.yaml cannot be read", "--help"),
     # data
-    Row("train attention --data @/none/x.npz", 3, "there is no file or folder", "qr list data"),
-    Row("train attention --data npz:@/none.npz", 3, "there is no file or folder", "qr list data"),
+    Row("train attention --data @/none/x.npz", 3, "no such file or folder", "qr list data"),
+    Row("train attention --data npz:@/none.npz", 3, "no such file or folder", "qr list data"),
     Row("train attention --data @/key.yaml", 3, "neither a folder nor an npz file", "qr list"),
     Row("train attention --data @/corrupt.npz", 3, "not a whole npz file", "copy the file again"),
     Row("train attention --data @/nokey.npz", 3, "the key 'y' is missing", "found: data"),
@@ -106,7 +106,7 @@ CALLS = [
         "train attention --batch-size 999 --drop-last", 3, "128 training images make no", "smaller"
     ),
     # weights and checkpoints
-    Row("train attention --weights @/none.pt", 4, "no weights file", "--weights FILE"),
+    Row("train attention --weights @/none.pt", 4, "no such file", "--weights FILE"),
     Row(
         "train attention --weights timm", 2, "for networks of timm, got qr:resnet8", "--arch timm:"
     ),

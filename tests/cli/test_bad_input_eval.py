@@ -35,7 +35,7 @@ CALLS = [
     Row("eval attention %/se --arch resnet8", 2, "--weights: needed with --arch", "--help"),
     Row(f"{WEIGHTS} %/se", 2, "--weights: cannot go with a run, got ", "--help"),
     Row(WEIGHTS, 2, "--weights: needs --data", "--help"),
-    Row(f"{WEIGHTS}.no --data shapes", 4, "no weights file", "--weights FILE"),
+    Row(f"{WEIGHTS}.no --data shapes", 4, "no such file", "--weights FILE"),
     Row(f"{WEIGHTS} --data %/four.npz", 3, "has 4 classes and the network 10 outputs", "--data"),
     Row(
         "eval attention --arch resnet14 --weights %/plain.safetensors --data shapes",
@@ -45,7 +45,7 @@ CALLS = [
     Row("eval attention --arch resnt8 --weights x --data shapes", 2, "(did you mean", "--help"),
     # data
     Row("eval attention %/se --data %/four.npz", 3, "has 4 classes and the network 10", "--data"),
-    Row("eval attention %/se --data %/none.npz", 3, "there is no file or folder", "qr list data"),
+    Row("eval attention %/se --data %/none.npz", 3, "no such file or folder", "qr list data"),
     Row("eval attention %/se --image-size 4", 2, "--image-size: should be greater than", "--help"),
     # comparisons
     Row("eval attention %/se %/none --baseline nome", 2, "no group 'nome' (did you", "se | none"),
@@ -87,7 +87,7 @@ CALLS = [
         "eval attention %/se --bias boxes --data %/ten.npz",
         *(3, "--bias boxes: none of the 20 images has boxes", "--bias FILE"),
     ),
-    Row("eval attention %/se --bias %/none.csv", 3, "none.csv: cannot be read", "--help"),
+    Row("eval attention %/se --bias %/none.csv", 3, "none.csv: no such file", "--help"),
     Row("eval attention %/se --bias %/stranger.csv", 3, "none of its 1 images is among", "--bias"),
     Row("eval attention %/se --bias %/label.csv", 3, "is a class of the data", "--label-map FILE"),
     Row("eval attention %/se --bias boxes --label-map x", 2, "--label-map: belongs to", "--help"),

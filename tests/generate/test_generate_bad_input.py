@@ -45,7 +45,7 @@ ROWS = [
     # prompts
     Row("generate", 2, "no PROMPT is given", 'qr generate "a number'),
     Row("generate x --prompts y", 2, "--prompts: cannot go with a PROMPT"),
-    Row("generate --prompts @/no.txt", 3, "no.txt cannot be read: No such file", "--prompts FILE"),
+    Row("generate --prompts @/no.txt", 3, "no.txt: no such file", "--prompts FILE"),
     Row("generate --prompts @/empty.txt --dry-run", 3, "empty.txt holds no prompt"),
     # sampling
     Row(

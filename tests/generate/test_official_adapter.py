@@ -106,7 +106,7 @@ def test_what_is_more_than_tensors_is_not_run(tmp_path):
     for name in "bc":
         with pytest.raises(WeightsError):
             load_official(tmp_path / f"{name}.pt", 0.1)
-    with pytest.raises(WeightsError, match="there is no"):
+    with pytest.raises(WeightsError, match="no such file"):
         load_official(tmp_path / "e.pt", 0.1)
     assert not (tmp_path / "exploded").exists()
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.numpy import load_file
 
 from qr_cli import api
+from qr_cli.cli.app import run
 from qr_cli.engine.resolve import by_name, resolve
 from qr_cli.engine.train import train
 from qr_cli.errors import DataError, Interrupted, RecipeError, UsageError, WeightsError
@@ -68,6 +69,16 @@ def test_every_base_trains_saves_loads_evaluates_streams_and_exports(
     about = json.loads((tmp_path / "x.onnx.json").read_text())
     assert about["vocabulary"] == model.encoder.vocabulary.tokens
     assert set(about["inputs"]) >= {"tokens", "role"}
+
+
+def test_a_base_that_is_fitted_is_trained_on_the_command_line(made, tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    words = ["train", "handoff", "--base", "lr", "--data", str(made / "train.jsonl"),
+             "--val-split", "0.25", "--out", str(tmp_path)]  # fmt: skip
+    assert run(words) == 0
+    said = capsys.readouterr()
+    records = [json.loads(line) for line in said.out.splitlines()]
+    assert records[-1]["event"] == "result" and "epoch 1" not in said.err
 
 
 def export(run, file, **settings):

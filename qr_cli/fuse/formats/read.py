@@ -60,7 +60,7 @@ def open_raster(source: str, how: Reading = Reading()) -> Raster:  # noqa: B008 
     paths = [Path(name) for name in names]
     for path in paths:
         if not path.exists():
-            raise DataError(f"no such file: {path}")
+            raise DataError(f"{path}: no such file")
         if path.is_dir():
             raise DataError(f"{path} is a folder, not an image")
     with damaged(source):

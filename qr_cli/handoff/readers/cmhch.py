@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError
 from qr_cli.handoff.mhch import Dialogue, Utterance, load_json, parse_role
 
@@ -19,10 +20,8 @@ def read(path: Path) -> list[Dialogue]:
     Raises:
         DataError: a line is none of the above.
     """
-    try:
+    with damaged(path):
         lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
     dialogues = []
     for number, line in enumerate(lines, start=1):
         if line.strip():

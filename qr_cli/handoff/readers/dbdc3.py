@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError
 from qr_cli.handoff.mhch import VOTES, Dialogue, Utterance, parse_role
 
@@ -29,10 +30,8 @@ def read(path: Path) -> list[Dialogue]:
 
 
 def _read(path: Path) -> Dialogue:
-    try:
+    with damaged(path):
         value = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
     turns = value.get("turns") if isinstance(value, dict) else None
     if not isinstance(turns, list) or not turns:
         raise DataError(f"{path} is no dialogue: it has no turns")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qr_cli.engine.damage import damaged
 from qr_cli.errors import DataError
 from qr_cli.handoff.mhch import Dialogue, Utterance, parse_role
 
@@ -18,10 +19,8 @@ def read(path: Path) -> list[Dialogue]:
     Raises:
         DataError: a line is none of the above.
     """
-    try:
+    with damaged(path):
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
     dialogues: list[Dialogue] = []
     fresh = True
     for number, line in enumerate(text.splitlines(), start=1):
