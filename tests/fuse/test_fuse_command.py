@@ -465,6 +465,17 @@ def test_a_scene_of_ours_stands_in_where_there_is_no_file_of_its_name(qr):
     assert code == 2 and "suffix" in err
 
 
+def test_a_refused_fusion_does_not_stand_in_the_way_of_the_next(qr):
+    pair = made_pair()
+    np.savez("y.npz", cube=pair.y, wavelength_nm=np.linspace(420, 880, 30))
+    np.savez("z.npz", cube=pair.z)
+    words = ("fuse", "--hsi", "y.npz", "--msi", "z.npz", "--out", "f.npz", "--no-quicklook")
+    code, _, err = qr(*words, "--srf", "none.csv")
+    assert code == 3 and "--srf: none.csv: no such file" in err
+    assert not Path("runs/fuse/f").exists()
+    assert qr(*words)[0] == 0 and Path("runs/fuse/f/report.html").is_file()
+
+
 def test_a_cube_is_simulated_evaluated_and_compared(qr):
     pair = made_pair()
     np.savez("x.npz", cube=pair.reference, wavelength_nm=np.linspace(420, 880, 30))
