@@ -28,7 +28,10 @@ RUNS = {  # extra -> what runs with it, and what then says which one is missing
     "geo": ([SOLVE], {FUSE: "fuse"}),
     "handoff": ([LR], {DRAW: "generate"}),
     "generate": ([DRAW], {FUSE: "fuse"}),
-    "timm": ([f"{TRAIN} --arch timm:test_resnet"], {f"{TRAIN} --tracker tensorboard": "tracking"}),
+    "timm": (
+        [f"{TRAIN} --arch timm:test_resnet"],
+        {f"{TRAIN} --overwrite --tracker tensorboard": "tracking"},
+    ),
     "tracking": ([f"{TRAIN} --tracker tensorboard"], {FUSE: "fuse"}),
 }
 

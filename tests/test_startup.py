@@ -87,6 +87,7 @@ def test_the_help_of_the_root_reads_no_recipe():
     assert not [name for name in loaded if name.startswith(("pydantic", "yaml", "qr_cli.engine"))]
 
 
+@pytest.mark.slow
 def test_help_costs_under_a_fifth_of_importing_torch(capsys):
     child("-m", "qr_cli", "--help")  # so that both are read from memory and are compiled
     child("-c", "import torch")

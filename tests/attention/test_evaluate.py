@@ -295,6 +295,7 @@ def test_a_class_that_imagenet_does_not_have_is_named(thousand, tmp_path):
 # -- real files ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
 @pytest.mark.parametrize(

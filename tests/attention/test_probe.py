@@ -118,7 +118,9 @@ def test_a_module_that_shows_no_gate_is_null():
     assert (record["gate_mean"], record["gate_std"]) == (None, None)
 
 
-@pytest.mark.parametrize("module", ["spem", "ras", "dia"])
+@pytest.mark.parametrize(
+    "module", ["spem", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ras", "dia"))]
+)
 @pytest.mark.parametrize(
     "stop", [2, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (3, 5))]
 )

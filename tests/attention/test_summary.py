@@ -132,7 +132,10 @@ def test_operations_that_depend_on_values_are_left_out_and_said(caplog, monkeypa
     assert "operations are not counted" in caplog.text
 
 
-@pytest.mark.parametrize("module", ["se", "sem(fc,eca,ie)", "dia"])
+@pytest.mark.parametrize(
+    "module",
+    ["dia", *(pytest.param(m, marks=pytest.mark.slow) for m in ("se", "sem(fc,eca,ie)"))],
+)
 def test_a_dry_run_of_a_cifar_net_loads_no_compiler_and_nothing_else_it_does_not_need(module):
     done = subprocess.run(
         [sys.executable, "-c", PLANNED, "--module", module],

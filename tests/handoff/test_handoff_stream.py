@@ -76,7 +76,9 @@ def test_the_request_rule_reads_500_characters():
     assert time.process_time() - begun < 0.5  # linear; a runaway pattern takes minutes
 
 
-@pytest.mark.parametrize("base", ["gru", "rssn", "dami", "lr"])
+@pytest.mark.parametrize(
+    "base", ["gru", "lr", *(pytest.param(n, marks=pytest.mark.slow) for n in ("rssn", "dami"))]
+)
 def test_interleaved_events_equal_whole_dialogues(base, decider, made):
     one = decider(base)
     dialogues = read_jsonl(made / "train.jsonl") * 3

@@ -25,8 +25,6 @@ from qr_cli.handoff.recipe import Handoff
 from qr_cli.handoff.runner import Network, network
 from qr_cli.handoff.task import HandoffTask
 
-NEURAL = ("gru", "rssn", "dami")
-
 
 def settings_of(base, tmp_path_factory):
     if base != "bert":
@@ -88,7 +86,9 @@ def export(run, file, **settings):
     return export(resolve(Ask, given=by_name(Ask, given)))
 
 
-@pytest.mark.parametrize("base", NEURAL)
+@pytest.mark.parametrize(
+    "base", ["gru", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rssn", "dami"))]
+)
 def test_an_unrolled_export_equals_the_stream(base, trained, tmp_path):
     found = export(trained(base), tmp_path / "x.pt2", max_tokens=4)
     assert found["max_difference"] <= 1e-5
@@ -144,6 +144,7 @@ def test_the_embedded_path_imports_no_torch(trained):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=trained().parents[5])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_twice(made, tmp_path):
     def run(name, **more):
         given = {"data": str(made / "train.jsonl"), "out": str(tmp_path), "name": name,
@@ -170,7 +171,9 @@ class At:
     def tick(self, **progress): ...
 
 
-@pytest.mark.parametrize("stop", [("simulator", 1), (None, 1)])
+@pytest.mark.parametrize(
+    "stop", [(None, 1), pytest.param(("simulator", 1), marks=pytest.mark.slow)]
+)
 def test_a_run_stopped_in_either_phase_resumes_bit_equal(stop, made, tmp_path):
     def run(name, listener, **call):
         given = {"data": str(made / "train.jsonl"), "out": str(tmp_path), "name": name,
