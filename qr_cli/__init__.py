@@ -15,6 +15,8 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from qr_cli import attention as attention
     from qr_cli import generate as generate
+    from qr_cli import geo as geo
+    from qr_cli import handoff as handoff
     from qr_cli import reparam as reparam
     from qr_cli.api import attach as attach
     from qr_cli.api import load as load
@@ -37,11 +39,7 @@ _PUBLIC = {
     "collect_aux_loss": "qr_cli.attention.insert",
     "fuse": "qr_cli.fuse",
 }
-_ROOMS = (
-    "attention",
-    "generate",
-    "reparam",
-)  # packages, reached as qr.attention.FILE, qr.reparam.fold
+_ROOMS = ("attention", "generate", "geo", "handoff", "reparam")  # packages: qr.reparam.fold
 __all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604
 
 

@@ -6,10 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import qr_cli
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "benchmarks" / "README.md"
@@ -125,6 +128,15 @@ def scripts() -> list[Any]:
     slow = {"generate_in_ten_lines.py", "where_does_it_look.py"}
     names = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
     return [pytest.param(n, marks=[pytest.mark.slow] if n in slow else []) for n in names]
+
+
+def test_every_name_that_pages_take_from_the_package_is_there() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    names = sorted(set(re.findall(r"\bqr((?:\.[a-z_]\w*)+)\(", text)))
+    assert len(names) > 8
+    for name in names:
+        attrgetter(name[1:])(qr_cli)
 
 
 @pytest.mark.parametrize("script", scripts())
