@@ -18,15 +18,15 @@ TABLES = {
         "embeddings, against those of the keywords",
         ("condition", "eta", "cosine", "retrieval", "label_digit", "label_tint", "norm_ratio"),
     ),
-    "eval": ("pictures, share right", ("condition", "eta", "category", "judge", "accuracy", "low",
+    "eval": ("pictures, per cent right", ("condition", "eta", "category", "judge", "accuracy", "low",
                                        "high", "n")),
-    "compare": ("with against without the adapter", ("treated", "eta", "measure", "difference",
-                                                     "low", "high", "win", "loss", "gap_closed")),
+    "compare": ("{treated} against {control}", ("eta", "measure", "difference", "low", "high",
+                                                "win", "loss", "gap_closed")),
     "dial": ("largest eta that spares keywords", ("judge", "eta", "keyword_adapter", "adapter")),
 }  # fmt: skip
 SHARES = ("accuracy", "low", "high", "retrieval", "label_digit", "label_tint", "keyword_adapter",
-          "adapter")  # fmt: skip
-TEXTS = ("condition", "category", "judge", "treated", "measure")
+          "adapter", "gap_closed")  # fmt: skip
+TEXTS = ("condition", "category", "judge", "measure")
 
 
 def command(call: Call[GenerateEval]) -> None:
@@ -48,12 +48,19 @@ def command(call: Call[GenerateEval]) -> None:
 
 def _show(records: list[Record]) -> None:
     for event, (title, columns) in TABLES.items():
-        own = [r for r in records if r["event"] == event]
-        used = [c for c in columns if any(r.get(c) is not None for r in own)]
-        if own:
-            heads = [c.replace("_", " ") + ("" if c in TEXTS else ">") for c in used]
+        tables: dict[str, list[Record]] = {}
+        for record in records:
+            if record["event"] == event:
+                tables.setdefault(title.format_map(record), []).append(record)
+        for name, own in tables.items():
+            used = [c for c in columns if any(r.get(c) is not None for r in own)]
+            heads = [_head(c) + ("" if c in TEXTS else ">") for c in used]
             rows = [[_cell(c, r) for c in used] for r in own]
-            out.table(f"{title}: {own[0]['suite']}", heads, rows)
+            out.table(f"{name}: {own[0]['suite']}", heads, rows)
+
+
+def _head(column: str) -> str:
+    return column.removeprefix("label_").replace("_", " ")
 
 
 def _cell(column: str, record: Record) -> str:
