@@ -18,12 +18,16 @@ TABLES = {
         "embeddings, against those of the keywords",
         ("condition", "eta", "cosine", "retrieval", "label_digit", "label_tint", "norm_ratio"),
     ),
-    "eval": ("pictures, per cent right", ("condition", "eta", "category", "judge", "accuracy", "low",
-                                       "high", "n")),
-    "compare": ("{treated} against {control}", ("eta", "measure", "difference", "low", "high",
-                                                "win", "loss", "gap_closed")),
+    "eval": (
+        "pictures, per cent right",
+        ("condition", "eta", "category", "judge", "accuracy", "low", "high", "n"),
+    ),
+    "compare": (
+        "{treated} against {control}",
+        ("eta", "measure", "difference", "low", "high", "win", "loss", "gap_closed"),
+    ),
     "dial": ("largest eta that spares keywords", ("judge", "eta", "keyword_adapter", "adapter")),
-}  # fmt: skip
+}
 SHARES = ("accuracy", "low", "high", "retrieval", "label_digit", "label_tint", "keyword_adapter",
           "adapter", "gap_closed")  # fmt: skip
 TEXTS = ("condition", "category", "judge", "measure")
