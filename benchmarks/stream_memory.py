@@ -1,10 +1,12 @@
 """How much memory a stream of many items takes: resident set over the items answered.
 
+    python benchmarks/stream_memory.py exec --n 1000000
     python benchmarks/stream_memory.py solve-geo --n 20000
     python benchmarks/stream_memory.py generate --n 2000
 
-Items are written to the stdin of `qr solve-geo - --solver rules` or `qr generate - --steps 1`
-while answers are read, as fast as they come. Flat is: the last row is as the one after a tenth.
+Items are written to the stdin of `qr data geo exec -`, `qr solve-geo - --solver rules` or
+`qr generate - --steps 1` while answers are read, as fast as they come. Flat is: the last row is as
+the one after a tenth. `qr handoff -` has `handoff_speed.py memory`.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 from qr_cli.geo.synth.files import record, samples
 
 COMMANDS = {
+    "exec": ["data", "geo", "exec", "-", "--json"],
     "solve-geo": ["solve-geo", "-", "--solver", "rules", "--json"],
     "generate": ["generate", "-", "--steps", "1", "--device", "cpu", "--json", "--out", "pictures"],
 }
@@ -28,6 +31,10 @@ def items(command: str, n: int) -> Iterator[dict]:
     """Yield what is asked."""
     if command == "generate":
         yield from ({"id": str(i), "prompt": "two like the sky"} for i in range(n))
+        return
+    if command == "exec":
+        told = {"program": "g_minus C_3 N_0 g_half V_0", "choices": [50, 60, 65, 90]}
+        yield from ({"id": str(i), "numbers": [i % 179 + 1], **told} for i in range(n))
         return
     yield from (
         record(sample, "train")
@@ -50,7 +57,7 @@ def main() -> None:
 
         def feed() -> None:
             for item in items(asked.command, asked.n):
-                print(json.dumps(item), file=process.stdin, flush=True)
+                print(json.dumps(item), file=process.stdin)
             process.stdin.close()
 
         threading.Thread(target=feed, daemon=True).start()

@@ -20,7 +20,7 @@ class Target(Section):
         tuple[str, ...],
         Field(
             description="Run folders or checkpoints.",
-            json_schema_extra={"argument": "RUN.."},
+            json_schema_extra={"argument": "RUN"},
         ),
     ] = ()
     which: Annotated[Literal["last", "best"], Field(description="Which checkpoint of a run:")] = (

@@ -171,7 +171,7 @@ def check_proof(
 )
 def convert_files(
     files: Annotated[
-        list[Path], typer.Argument(help="Pickles, JSON, Inter-GPS folders.", metavar="FILE..")
+        list[Path], typer.Argument(help="Pickles, JSON, Inter-GPS folders.", metavar="FILE")
     ],
     out_: Annotated[Path, typer.Option("--out", help="Folder to make.", metavar="DIR")],
     dialect: Annotated[

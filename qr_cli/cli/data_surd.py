@@ -28,7 +28,7 @@ app = group("Narrative and keyword prompts for pictures, for SUR-adapters.")
 def build(
     folder: Out,
     pages: Annotated[
-        list[str] | None, typer.Argument(metavar="META...", help="Pages of a model listing.")
+        list[str] | None, typer.Argument(metavar="META", help="Pages of a model listing.")
     ] = None,
     world: Annotated[
         str | None, typer.Option(help="Instead of pages: tiny, painted digits.", metavar="NAME")

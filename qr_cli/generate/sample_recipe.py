@@ -16,7 +16,7 @@ class Prompts(Section):
 
     prompt: Annotated[
         tuple[str, ...],
-        Field(description="What to draw.", json_schema_extra={"argument": "PROMPT.."}),
+        Field(description="What to draw.", json_schema_extra={"argument": "PROMPT"}),
     ] = ()
     prompts: Annotated[
         str | None, Field(description="Prompts: FILE, one a line or .jsonl; - is stdin.")

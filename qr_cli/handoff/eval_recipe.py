@@ -29,7 +29,7 @@ class Target(Section):
 
     runs: Annotated[
         tuple[str, ...],
-        Field(description="Runs or checkpoints.", json_schema_extra={"argument": "RUN.."}),
+        Field(description="Runs or checkpoints.", json_schema_extra={"argument": "RUN"}),
     ] = ()
     which: Annotated[
         Literal["auto", "best", "last"], Field(description="Which checkpoint; auto: best if any:")
