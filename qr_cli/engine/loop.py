@@ -46,6 +46,7 @@ class Limits:
     Attributes:
         epochs: passes over the training data.
         max_steps: updates after which to stop, whatever `epochs` says.
+        followed: more comes after these epochs, so that an interruption is heard at their end too.
         clip_norm: gradient norm above which gradients are scaled down; 0: never.
         ema: decay of averaged weights, which are then evaluated and saved; 0: none.
         patience: epochs without a better figure after which to stop; 0: never.
@@ -56,6 +57,7 @@ class Limits:
 
     epochs: int
     max_steps: int | None = None
+    followed: bool = False
     clip_norm: float = 0.0
     ema: float = 0.0
     patience: int = 0
@@ -192,7 +194,7 @@ class _Loop:
         for record in others:
             self._emit({"event": record["event"], "epoch": progress.epoch} | record)
         self._save(is_best=is_best)
-        if self._agreed(asked()) and self.goes_on():
+        if self._agreed(asked()) and (self.goes_on() or self.limits.followed):
             raise self._interrupted()
 
     def _apply(self, update: Update, *, weight: float, last: bool) -> None:

@@ -137,6 +137,7 @@ def _train_phases(
             limits,
             epochs=phase.epochs,
             max_steps=phase.max_steps,
+            followed=True,
             patience=0,
             ema=0.0,
             keep=1,
