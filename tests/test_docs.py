@@ -66,9 +66,16 @@ def test_a_training_command_of_the_readme_can_be_planned(command: str) -> None:
     assert run([*arguments, "--dry-run"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("command", "output"), [s for s in sessions() if is_static(s[0])], ids=lambda v: v[:40]
-)
+def static_sessions() -> list[Any]:
+    """Return the sessions that can be repeated; one imports diffusers for it and is slow."""
+    return [
+        pytest.param(*s, marks=[pytest.mark.slow] if "sur-adapter" in s[0] else [])
+        for s in sessions()
+        if is_static(s[0])
+    ]
+
+
+@pytest.mark.parametrize(("command", "output"), static_sessions(), ids=lambda v: v[:40])
 def test_the_readme_shows_what_is_printed(command: str, output: str, tmp_path: Path) -> None:
     env = environment(tmp_path) | {"COLUMNS": "80", "TERM": "dumb"}
     terminal = f"script -qec {shlex.quote(command)} /dev/null"

@@ -318,6 +318,7 @@ def test_tiles_of_any_size_give_the_same_image(monkeypatch):
     assert np.nanmax(np.abs(seams - whole)) / np.nanmax(whole) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_output(tmp_path):
     generator = np.random.default_rng(0)
     np.save("y.npy", generator.random((160, 160, 40), np.float32))
@@ -337,6 +338,7 @@ def test_a_killed_process_leaves_no_output(tmp_path):
     assert not Path("f.tif").exists() and not Path("f.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_between_tiles_leaves_no_output(tmp_path):
     generator = np.random.default_rng(0)
     np.save("y.npy", generator.random((160, 160, 40), np.float32))
@@ -469,7 +471,8 @@ def test_a_refused_fusion_does_not_stand_in_the_way_of_the_next(qr):
     pair = made_pair()
     np.savez("y.npz", cube=pair.y, wavelength_nm=np.linspace(420, 880, 30))
     np.savez("z.npz", cube=pair.z)
-    words = ("fuse", "--hsi", "y.npz", "--msi", "z.npz", "--out", "f.npz", "--no-quicklook")
+    words = ("fuse", "--hsi", "y.npz", "--msi", "z.npz", "--out", "f.npz", "--no-quicklook",
+             "--method", "bicubic", "--psf", "official")  # fmt: skip
     code, _, err = qr(*words, "--srf", "none.csv")
     assert code == 3 and "--srf: none.csv: no such file" in err
     assert not Path("runs/fuse/f").exists()
