@@ -66,6 +66,14 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+SPEECH = {  # how a command speaks: arguments of `Output.configure`, their flags and help
+    "as_json": ("--json", "Print JSON lines, also on a terminal."),
+    "quiet": ("--quiet", "Print only the one path or value."),
+    "verbose": ("--verbose", "Say more: sources of values, saved files."),
+    "no_color": ("--no-color", "Print without colour."),
+}
+
+
 def epilog(commands: Iterable[str]) -> str:
     """Return examples as they end a help page."""
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  {command}" for command in commands)])

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import typer
 
 from qr_cli.cli.complete import completion, starting
-from qr_cli.cli.lazy import SETTINGS, Command, epilog
+from qr_cli.cli.lazy import SETTINGS, SPEECH, Command, epilog
 from qr_cli.cli.output import out
 from qr_cli.engine.recipe import Recipe
 from qr_cli.engine.resolve import Leaf, leaves, origins, read_recipe, resolve, shipped
@@ -67,12 +67,7 @@ def recipe_app(
     settings = leaves(recipe)
 
     def callback(**values: Any) -> None:
-        out.configure(
-            as_json=bool(values.pop("json")),
-            quiet=bool(values.pop("quiet")),
-            verbose=bool(values.pop("verbose")),
-            no_color=bool(values.pop("no_color")),
-        )
+        out.configure(**{key: bool(values.pop(key)) for key in SPEECH})
         out.route_logs()
         source = values.pop("recipe")
         call = {key: bool(values.pop(key)) for key in _RUNS_ONLY if key in values}
@@ -105,10 +100,7 @@ _SWITCHES: tuple[tuple[str, str, type, str], ...] = (
     ("dry_run", "--dry-run", bool, "Show what would be done; write nothing."),
     ("resume", "--resume", bool, "Go on with the run of this name."),
     ("overwrite", "--overwrite", bool, "Replace the run of this name."),
-    ("json", "--json", bool, "Print JSON lines, also on a terminal."),
-    ("quiet", "--quiet", bool, "Print only the one path or value."),
-    ("verbose", "--verbose", bool, "Say more: sources of values, saved files."),
-    ("no_color", "--no-color", bool, "Print without colour."),
+    *((key, flag, bool, help) for key, (flag, help) in SPEECH.items()),
 )
 
 

@@ -8,16 +8,11 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from qr_cli.cli.lazy import SETTINGS, Command, LazyGroup, epilog
+from qr_cli.cli.lazy import SETTINGS, SPEECH, Command, LazyGroup, epilog
 from qr_cli.cli.output import out
 
 F = TypeVar("F", bound=Callable[..., None])
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-_SPEECH = {
-    "as_json": ("--json", "Print JSON lines, also on a terminal."),
-    "quiet": ("--quiet", "Print only the one path or value."),
-    "no_color": ("--no-color", "Print without colour."),
-}
 
 
 def group(help: str) -> typer.Typer:
@@ -28,7 +23,7 @@ def group(help: str) -> typer.Typer:
 def verb(
     app: typer.Typer, name: str, *, help: str | None = None, shown: Iterable[str]
 ) -> Callable[[F], F]:
-    """Make a function a command that also takes --json, --quiet and --no-color.
+    """Make a function a command that also takes the options of `SPEECH`.
 
     Args:
         app: what it is a command of.
@@ -41,11 +36,11 @@ def verb(
         own = inspect.signature(body, eval_str=True)
 
         def command(**values: Any) -> None:
-            out.configure(**{key: values.pop(key) for key in _SPEECH})
+            out.configure(**{key: values.pop(key) for key in SPEECH})
             out.route_logs()
             body(**values)
 
-        parameters = [*own.parameters.values(), *map(_switch, _SPEECH)]
+        parameters = [*own.parameters.values(), *map(_switch, SPEECH)]
         command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         command.__doc__ = body.__doc__
@@ -56,7 +51,7 @@ def verb(
 
 
 def _switch(name: str) -> inspect.Parameter:
-    flag, help = _SPEECH[name]
+    flag, help = SPEECH[name]
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

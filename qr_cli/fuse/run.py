@@ -107,7 +107,7 @@ def fuse_files(
 def _recorded(run: RunFolder, recipe: Fuse, command: str, *, resume: bool) -> Any:
     """Open the run folder and keep run.json true; yields what takes records.
 
-    Where the input is refused a new folder is taken away again.
+    Where the input is refused before anything is made, a new folder is taken away again.
     """
     if not recipe.output.report:
         yield lambda record: None
@@ -130,14 +130,15 @@ def _recorded(run: RunFolder, recipe: Fuse, command: str, *, resume: bool) -> An
     except (Interrupted, KeyboardInterrupt):
         status = "interrupted"
         raise
-    except (UsageError, DataError):  # to be mended by who typed it: nothing stands in the way
+    except (UsageError, DataError):
         status = "refused"
         raise
     finally:
         package.removeHandler(handler)
         handler.close()
-        if status == "refused" and not resumed:
-            shutil.rmtree(run.path)
+        made = Path(str(recipe.output.out)).exists() or any(run.path.rglob("checkpoints"))
+        if status == "refused" and not (resumed or made):
+            shutil.rmtree(run.path)  # so that the mended call finds nothing in its way
         else:
             run.facts(status=status, seconds=round(time.time() - began, 1))
 

@@ -2,8 +2,10 @@
 
 import pytest
 
+from qr_cli.geo.board import Board
 from qr_cli.geo.checker import check
 from qr_cli.geo.givens import read_problem
+from qr_cli.geo.proof import parse_element
 from qr_cli.geo.reasons import REASONS
 
 
@@ -279,6 +281,20 @@ def test_numbers_never_prove_an_equality_and_may_contradict_one():
     problem = read_problem(given, elements=["A M", "B M"], points=skew)
     found = check(problem, "R_19 E_0 congruent E_1", numeric=True)
     assert found.steps[0].note == "contradicts-diagram"
+
+
+def test_a_midpoint_tells_where_three_points_lie():
+    text = "Given A B ≅ A C and D is the midpoint of B C. Prove that △ABD ≅ △ACD."
+    elements = ["B D", "C D", "∠ A B D", "∠ A C D", "△ A B D", "△ A C D"]
+    proof = "R_19 E_0 congruent E_1 R_2 E_2 congruent E_3 R_13 E_4 congruent E_5"
+    assert check(read_problem(text, elements=elements), proof).verdict == "verified"
+    without = text.replace("D is the midpoint of B C", "B D ≅ C D")
+    rest = proof.removeprefix("R_19 E_0 congruent E_1 ")
+    assert check(read_problem(without, elements=elements), rest).verdict == "needs-diagram"
+    board = Board(read_problem(text, elements=elements))
+    assert [board.ray(*way).level for way in ("BDC", "CBD", "DBC", "DCB")] == [2, 2, 0, 0]
+    assert board.between("D", "C", "B").level == 2 and board.between("B", "C", "D").level == 0
+    assert board.on("D", parse_element("BC")).level == 2
 
 
 def test_more_givens_never_lower_a_level():

@@ -51,8 +51,8 @@ def open_raster(source: str, how: Reading = Reading()) -> Raster:  # noqa: B008 
     Where there is no file "generated", that is a scene of ours.
 
     Raises:
-        UsageError: there is no such file, or its suffix is unknown.
-        DataError: it cannot be used.
+        UsageError: its suffix is unknown.
+        DataError: there is no such file, or it cannot be used.
     """
     if source == generated.NAME and not Path(source).exists():
         return generated.scene()
